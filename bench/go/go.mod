@@ -1,0 +1,3 @@
+module microthread/bench
+
+go 1.19

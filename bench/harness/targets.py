@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""What microthread must show on CPython 3.14: limits, and ratios to peers in the same run."""
+
+from harness.peers import OURS
+
+
+class Target:
+    """Ours at most `most` (in the workload's unit, or of one detail), or at most `most` times `peer`."""
+
+    def __init__(self, text, workload, case, most, unit, *, peer=None, detail=None):
+        self.text, self.workload, self.case, self.most = text, workload, case, most
+        self.unit, self.peer, self.detail = unit, peer, detail
+
+    def measured(self, results):
+        """The least of all rounds, or the ratio of two such; None when something is missing."""
+        ours = results.minimum(self.workload, self.case, OURS, self.detail)
+        if self.peer is None or ours is None:
+            return ours
+        theirs = results.minimum(self.workload, self.case, self.peer, self.detail)
+        return ours / theirs if theirs else None
+
+
+def echo(case, text):
+    return [
+        Target(f"echo, 64 B, {text}, to uvloop's Protocol", "echo", case, 1.1, "×", peer="uvloop-protocol"),
+        Target(f"echo, 64 B, {text}, to the C libev server", "echo", case, 1.35, "×", peer="libev"),
+    ]
+
+
+TARGETS = [
+    Target("switch in a ring of two", "switch", "2", 60, "ns"),
+    Target("switch in a ring of two, to greenlet's", "switch", "2", 0.25, "×", peer="greenlet"),
+    Target("switch in a ring of 10,000", "switch", "10000", 300, "ns"),
+    Target("spawn + join, batches of 1,000", "spawn", "batch", 150, "ns"),
+    Target("spawn + join, one by one", "spawn", "single", 300, "ns"),
+    Target("parked, three frames deep, 10 thousand", "memory", "10k", 4300, "bytes"),
+    Target("parked, three frames deep, a million", "memory", "1M", 4300, "bytes"),
+    Target("time to park a million, stock sysctls", "memory", "1M", 10, "s", detail="seconds"),
+    Target("pipe item, unbounded", "pipe", "unbounded", 80, "ns"),
+    Target("pipe item, capacity 1", "pipe", "1", 150, "ns"),
+    Target("pipe item, capacity 128", "pipe", "128", 80, "ns"),
+    *echo("64B-10", "10 connections"),
+    *echo("64B-1000", "1,000 connections"),
+    Target("connection churn, to uvloop's Protocol", "churn", "10", 1.2, "×", peer="uvloop-protocol"),
+    Target("100,000 timers", "timers", "100000", 1, "s"),
+    Target("parallel_map of 10,000 sleeps, 1,000 at once", "parallel_map", "limit-1000", 60, "ms"),
+]
+
+ELSEWHERE = ("That the sanitizers are silent, that 50,000 created and destroyed leave no growth, and that all "
+             "tests pass on every version is shown by `.ci/run`, not here.")
+
+
+def needed():
+    """The --only that measures just these."""
+    return list(dict.fromkeys(f"{t.workload}/{t.case}" for t in TARGETS))
+
+
+def rows(results):
+    """(text, target, measured, verdict) of each, as texts."""
+    for target in TARGETS:
+        value = target.measured(results)
+        verdict = "not measured" if value is None else "met" if value <= target.most else "NOT MET"
+        shown = "–" if value is None else figure(value, target.unit)
+        yield target.text, f"≤ {figure(target.most, target.unit)}", shown, verdict
+
+
+def figure(value, unit):
+    digits = 2 if value < 10 else 0
+    text = f"{value:,.{digits}f}"
+    if digits:
+        text = text.rstrip("0").rstrip(".")
+    return f"{text} {unit}"
+
+
+def table(results):
+    """All of them as text."""
+    lines = [("target", "at most", "measured", ""), *rows(results)]
+    widths = [max(len(line[i]) for line in lines) for i in range(4)]
+    return "\n".join("  ".join([line[0].ljust(widths[0]), line[1].rjust(widths[1]),
+                                line[2].rjust(widths[2]), line[3]]).rstrip() for line in lines)
+
+
+def all_met(results):
+    return all(verdict == "met" for *_, verdict in rows(results))

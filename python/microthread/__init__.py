@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""Plain, blocking Python code, run by the million in one OS thread: micro-threads and pipes."""
+
+from microthread._core import (
+    BoundedSemaphore,
+    Cancelled,
+    DeadlockError,
+    Event,
+    ExceptHookArgs,
+    Lock,
+    MicroThreadExit,
+    PipeClosed,
+    RLock,
+    Semaphore,
+    SimpleQueue,
+    after,
+    current,
+    deferred,
+    micro_pipe,
+    micro_thread,
+    move_on_after,
+    put,
+    readable,
+    select,
+    shield,
+    sleep,
+    spawn,
+    stats,
+    take,
+    take_from,
+    threads,
+    timeout,
+    wait_readable,
+    wait_writable,
+    writable,
+    yield_now,
+)
+from microthread._hooks import excepthook
+from microthread._run import run, run_blocking
+from microthread._scenarios import generate, start_and_forget, start_in_parallel
+from microthread._several import as_completed, parallel_map, wait_all, wait_future
+
+__all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "BrokenBarrierError",
+    "Cancelled",
+    "Condition",
+    "DeadlockError",
+    "Event",
+    "ExceptHookArgs",
+    "LifoQueue",
+    "Lock",
+    "MicroThreadExit",
+    "PipeClosed",
+    "PriorityQueue",
+    "Queue",
+    "RLock",
+    "Semaphore",
+    "SimpleQueue",
+    "StreamServer",
+    "after",
+    "as_completed",
+    "current",
+    "deferred",
+    "excepthook",
+    "generate",
+    "local",
+    "micro_pipe",
+    "micro_thread",
+    "move_on_after",
+    "parallel_map",
+    "put",
+    "readable",
+    "run",
+    "run_blocking",
+    "select",
+    "shield",
+    "sleep",
+    "spawn",
+    "start_and_forget",
+    "start_in_parallel",
+    "stats",
+    "take",
+    "take_from",
+    "threads",
+    "timeout",
+    "wait_all",
+    "wait_future",
+    "wait_readable",
+    "wait_writable",
+    "writable",
+    "yield_now",
+]
+
+__version__ = "0.1.0"
+
+
+# Loaded on first use: they cost imports of the standard library.
+_LATER = {
+    "Barrier": "_sync",
+    "BrokenBarrierError": "_sync",
+    "Condition": "_sync",
+    "LifoQueue": "_queues",
+    "PriorityQueue": "_queues",
+    "Queue": "_queues",
+    "StreamServer": "_server",
+    "local": "_sync",
+}
+
+
+def __getattr__(name: str):
+    """Load on first use what costs an import of the standard library's modules."""
+    if name in _LATER:
+        import importlib
+
+        value = getattr(importlib.import_module(f"microthread.{_LATER[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""What happens at the edges of the process: unfetched exceptions, exit, fork."""
+
+import atexit
+import os
+import sys
+
+from microthread import _core
+
+
+def excepthook(args: _core.ExceptHookArgs, /) -> None:
+    """Print the traceback of an exception that nobody fetched to sys.stderr.
+
+    Assign a function of your own to microthread.excepthook to replace it. args has exc_type,
+    exc_value, exc_traceback and micro_thread (None if a deferred's exception was not handled).
+    """
+    stream = sys.stderr
+    if stream is None:
+        return
+    import traceback
+
+    where = "a deferred" if args.micro_thread is None else f"micro-thread {args.micro_thread.name}"
+    lines = traceback.format_exception(args.exc_type, args.exc_value, args.exc_traceback)
+    stream.write(f"Exception in {where}:\n{''.join(lines)}")
+    stream.flush()
+
+
+def end_child(exception: BaseException | None) -> None:
+    """End the process, the child of a fork in another OS thread than the first, as Python ends."""
+    import threading
+
+    status = 0
+    if isinstance(exception, SystemExit):
+        status = exception.code
+        if status is None:
+            status = 0
+        elif not isinstance(status, int):
+            print(status, file=sys.stderr)
+            status = 1
+    elif exception is not None:
+        sys.excepthook(type(exception), exception, exception.__traceback__)
+        status = 1
+    try:
+        threading._shutdown()
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    finally:
+        os._exit(status & 0xFF)
+
+
+atexit.register(_core._shut_down)
+os.register_at_fork(after_in_child=_core._after_fork)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""run(), the clean entry point, and run_blocking(), the way out to worker OS threads."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from microthread import _core
+
+_pool = None  # the ThreadPoolExecutor of this process, made at the first run_blocking()
+
+
+def run(fn: Callable[..., Any], /, *args: Any) -> Any:
+    """Run fn(*args) in a micro-thread and wait for it; return or raise what became of it.
+
+    Then everything that was spawned below it is cancelled and waited for.
+    """
+    main = _core.micro_thread(fn, args)
+    scope = main._scope = _core._new_scope()
+    main.start()
+    try:
+        return main.wait()
+    finally:
+        while below := [thread for thread in _core.threads() if thread._scope == scope]:
+            for thread in below:
+                thread.cancel()
+            for thread in below:
+                thread._join()
+
+
+def run_blocking(fn: Callable[..., Any], /, *args: Any) -> Any:
+    """Run fn(*args) in a worker OS thread and wait for it; return or raise what became of it.
+
+    When the caller is cancelled meanwhile, fn still runs to its end and its result is dropped.
+    """
+    import contextvars
+
+    answer = _core.deferred()
+    context = contextvars.copy_context()
+
+    def work() -> None:
+        try:
+            value = context.run(fn, *args)
+        except BaseException as exception:
+            answer.callback((None, exception))
+        else:
+            answer.callback((value, None))
+
+    _workers().submit(work)
+    _core._expect_wake(1)
+    try:
+        value, exception = answer.wait()
+    finally:
+        _core._expect_wake(-1)
+    if exception is not None:
+        try:
+            raise exception
+        finally:
+            del exception  # or the traceback and this frame keep each other alive
+    return value
+
+
+def _workers():
+    global _pool
+    if _pool is None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        _pool = ThreadPoolExecutor(
+            thread_name_prefix="microthread-worker",
+            initializer=_core._mark_service_thread,
+        )
+    return _pool
+
+
+def _forget_workers() -> None:
+    global _pool
+    _pool = None
+
+
+os.register_at_fork(after_in_child=_forget_workers)

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: MIT
+"""The standard library's socket module, with calls that wait only for their micro-thread.
+
+All of its names are here. `socket` is a subclass of the standard class; its time-outs, errors and
+addresses are the same. Host names are looked up in worker OS threads.
+"""
+
+import errno as _errno
+import os as _os
+import socket as _standard
+import types as _types
+from collections.abc import Callable as _Callable
+from typing import Any as _Any
+
+import _socket
+from microthread import _core
+from microthread._run import run_blocking as _run_blocking
+
+globals().update(
+    {name: value for name, value in vars(_standard).items() if not name.startswith("__")}
+)
+from socket import *  # noqa: E402,F401,F403  the same once more, for those who read only this file
+
+__all__ = list(_standard.__all__)
+
+_READ, _WRITE = 1, 2
+_Address = tuple | str | bytes | bytearray
+_SocketType = _core._make_socket_type(_standard)
+
+
+def _is_numeric(host: _Any) -> bool:
+    """Whether a host needs no looking up."""
+    if not isinstance(host, str):
+        return host is None
+    if host in ("", "<broadcast>"):
+        return True
+    family, text = _standard.AF_INET, host
+    if ":" in host:
+        family, text = _standard.AF_INET6, host.partition("%")[0]
+    try:
+        _socket.inet_pton(family, text)
+    except (OSError, ValueError):  # ValueError: characters that no address has
+        return False
+    return True
+
+
+class socket(_SocketType):
+    """socket(family=AF_INET, type=SOCK_STREAM, proto=0, fileno=None) -> socket object
+
+    A socket.socket whose calls wait only for the calling micro-thread. The descriptor below is
+    always non-blocking; the time-out is this object's own. Any number of micro-threads may use it
+    at the same time: readers are served in the order in which they came, writers too. Closing it
+    wakes those who wait on it with OSError(EBADF).
+    """
+
+    __slots__ = ()
+
+    # ---- addresses ----
+
+    def _resolved(self, address: _Address) -> _Address:
+        """The address with its host name looked up; anything else is left as it is."""
+        family = super().family
+        if family not in (_standard.AF_INET, _standard.AF_INET6):
+            return address
+        longest = 2 if family == _standard.AF_INET else 4
+        if not isinstance(address, tuple) or not 2 <= len(address) <= longest:
+            return address  # the standard library says what is wrong with it
+        host = address[0]
+        if not isinstance(host, (str, bytes, bytearray)) or _is_numeric(host):
+            return address
+        if ("\0" if isinstance(host, str) else 0) in host:
+            return address
+        found = _run_blocking(_socket.getaddrinfo, host, None, family)
+        return (found[0][4][0], *address[1:])
+
+    def bind(self, address: _Address, /) -> None:
+        """Bind to a local address. OSError if it cannot be."""
+        super().bind(self._resolved(address))
+
+    def connect_ex(self, address: _Address, /) -> int:
+        """As connect(), but return the errno of a failure; EAGAIN when the time is up."""
+        address = self._resolved(address)
+        try:
+            self.connect(address)
+        except OSError as error:
+            if error.errno is not None:
+                return error.errno
+            if isinstance(error, TimeoutError):
+                return _errno.EAGAIN
+            raise
+        return 0
+
+    # ---- what is the standard library's, repeated until it need not wait ----
+
+    def _connect_otherwise(self, address: _Address) -> None:
+        try:
+            _socket.socket.connect(self, address)
+        except BlockingIOError as error:
+            if error.errno != _errno.EINPROGRESS or self.gettimeout() == 0:
+                raise
+        else:
+            return
+        _core.wait_writable(self.fileno(), self.gettimeout())
+        if number := self.getsockopt(_standard.SOL_SOCKET, _standard.SO_ERROR):
+            raise OSError(number, _os.strerror(number))
+
+    def _accept_otherwise(self) -> tuple["socket", _Any]:
+        fd, address = self._repeat(_READ, 0, _socket.socket._accept)
+        return socket(super().family, super().type, self.proto, fd), address
+
+    def _accept(self) -> tuple[int, _Any]:
+        accepted, address = self.accept()
+        return accepted.detach(), address
+
+    def _recvfrom_otherwise(self, bufsize: int, flags: int) -> tuple[bytes, _Any]:
+        return self._repeat(_READ, flags, _socket.socket.recvfrom, bufsize, flags)
+
+    def _recvfrom_into_otherwise(
+        self, buffer: _Any, nbytes: int = 0, flags: int = 0
+    ) -> tuple[int, _Any]:
+        call = _socket.socket.recvfrom_into
+        return self._repeat(_READ, flags, call, buffer, nbytes, flags)
+
+    def _sendto_otherwise(self, data: _Any, flags: int, address: _Address) -> int:
+        return self._repeat(_WRITE, flags, _socket.socket.sendto, data, flags, address)
+
+    def recvmsg(
+        self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
+    ) -> tuple[bytes, list, int, _Any]:
+        """Receive data and ancillary data; returns (data, ancdata, msg_flags, address)."""
+        call = _socket.socket.recvmsg
+        return self._repeat(_READ, flags, call, bufsize, ancbufsize, flags)
+
+    def recvmsg_into(
+        self, buffers: _Any, ancbufsize: int = 0, flags: int = 0, /
+    ) -> tuple[int, list, int, _Any]:
+        """As recvmsg(), into writable buffers; returns (count, ancdata, msg_flags, address)."""
+        call = _socket.socket.recvmsg_into
+        return self._repeat(_READ, flags, call, list(buffers), ancbufsize, flags)
+
+    def sendmsg(
+        self,
+        buffers: _Any,
+        ancdata: _Any = (),
+        flags: int = 0,
+        address: _Address | None = None,
+        /,
+    ) -> int:
+        """Send buffers and ancillary data; returns how many bytes of data went."""
+        args = (list(buffers), list(ancdata), flags)
+        if address is not None:
+            args += (self._resolved(address),)
+        return self._repeat(_WRITE, flags, _socket.socket.sendmsg, *args)
+
+    # ---- files and the end ----
+
+    def _sendfile_use_sendfile(self, file: _Any, offset: int = 0, count: int | None = None) -> int:
+        self._check_sendfile_params(file, offset, count)
+        if self.gettimeout() == 0:
+            raise ValueError("non-blocking sockets are not supported")
+        try:
+            fileno = file.fileno()
+            size = _os.fstat(fileno).st_size
+        except (AttributeError, OSError) as error:  # io.UnsupportedOperation is an OSError
+            raise _standard._GiveupOnSendfile(error)
+        if not size:
+            return 0
+        total = 0
+        try:
+            while count is None or total < count:
+                most = 1 << 30 if count is None else min(count - total, 1 << 30)
+                try:
+                    sent = self._sendfile(fileno, offset + total, most)
+                except TimeoutError:
+                    raise
+                except OSError as error:
+                    if total == 0:
+                        raise _standard._GiveupOnSendfile(error)
+                    raise error from None
+                if sent == 0:
+                    break
+                total += sent
+            return total
+        finally:
+            if total > 0 and hasattr(file, "seek"):
+                file.seek(offset + total)
+
+    def _close_lingering(self) -> None:
+        """SO_LINGER is on and close() may block until all is sent: let a worker wait for it."""
+        self.setblocking(False)  # detach() leaves it so
+        _run_blocking(_os.close, self.detach())
+
+
+_core._set_socket_class(socket)
+
+
+# ---- names ----
+
+
+def getaddrinfo(
+    host: _Any, port: _Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+) -> list[tuple]:
+    """As socket.getaddrinfo(): numeric addresses at once, names in a worker."""
+    is_number = port is None or isinstance(port, int) or str(port).isdecimal()
+    args = (host, port, family, type, proto, flags)
+    if is_number and _is_numeric(host):
+        return _standard.getaddrinfo(*args)
+    return _run_blocking(_standard.getaddrinfo, *args)
+
+
+def gethostbyname(hostname: str, /) -> str:
+    """As socket.gethostbyname(): the IPv4 address of a host, looked up in a worker."""
+    if _is_numeric(hostname):
+        return _standard.gethostbyname(hostname)
+    return _run_blocking(_standard.gethostbyname, hostname)
+
+
+def gethostbyname_ex(hostname: str, /) -> tuple[str, list[str], list[str]]:
+    """As socket.gethostbyname_ex(), in a worker."""
+    return _run_blocking(_standard.gethostbyname_ex, hostname)
+
+
+def gethostbyaddr(ip_address: str, /) -> tuple[str, list[str], list[str]]:
+    """As socket.gethostbyaddr(), in a worker."""
+    return _run_blocking(_standard.gethostbyaddr, ip_address)
+
+
+def getnameinfo(sockaddr: tuple, flags: int, /) -> tuple[str, str]:
+    """As socket.getnameinfo(): numeric at once, names in a worker."""
+    numeric = _standard.NI_NUMERICHOST | _standard.NI_NUMERICSERV
+    if isinstance(flags, int) and flags & numeric == numeric:
+        return _standard.getnameinfo(sockaddr, flags)
+    return _run_blocking(_standard.getnameinfo, sockaddr, flags)
+
+
+def getfqdn(name: str = "") -> str:
+    """As socket.getfqdn(), in a worker."""
+    return _run_blocking(_standard.getfqdn, name)
+
+
+def _over_our_names(function: _Callable) -> _Callable:
+    """The standard library's function, of this version of Python, calling what is in this module."""
+    copy = _types.FunctionType(
+        function.__code__,
+        globals(),
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    copy.__doc__ = function.__doc__
+    copy.__module__ = __name__
+    return copy
+
+
+create_connection = _over_our_names(_standard.create_connection)
+create_server = _over_our_names(_standard.create_server)
+fromfd = _over_our_names(_standard.fromfd)
+has_dualstack_ipv6 = _over_our_names(_standard.has_dualstack_ipv6)
+socketpair = _over_our_names(_standard.socketpair)

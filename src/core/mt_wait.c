@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* Parking and triggering. */
+#include "core/mt_wait.h"
+
+#include "core/mt_sched.h"
+
+int
+mt_timer_set(struct mt_sched *sched, struct mt_timer *timer, mt_time deadline)
+{
+    timer->node.key = deadline;
+    return mt_heap_push(&sched->timers, &timer->node);
+}
+
+void
+mt_timer_unset(struct mt_sched *sched, struct mt_timer *timer)
+{
+    mt_heap_remove(&sched->timers, &timer->node);
+}
+
+static void
+time_out(struct mt_timer *timer)
+{
+    mt_wait_end(MT_CONTAINER_OF(timer, struct mt_wait, timer), MT_ETIMEDOUT);
+}
+
+void
+mt_wait_init(struct mt_wait *wait, struct mt_sched *sched)
+{
+    wait->thread = sched->current;
+    wait->outer = NULL;
+    wait->clauses = NULL;
+    wait->fired = NULL;
+    wait->timer.node.place = 0;
+    wait->timer.ring = time_out;
+    wait->result = MT_PENDING;
+}
+
+void
+mt_wait_withdraw(struct mt_wait *wait)
+{
+    for (struct mt_clause *clause = wait->clauses; clause; clause = clause->sibling)
+        mt_list_remove(&clause->link);
+    mt_timer_unset(wait->thread->sched, &wait->timer);
+}
+
+void
+mt_wait_end(struct mt_wait *wait, int result)
+{
+    if (wait->result != MT_PENDING)
+        return;
+    wait->result = result;
+    mt_wait_withdraw(wait);
+    /* An outer wait only notes its result: the micro-thread is in the middle of an inner one. */
+    struct mt_thread *thread = wait->thread;
+    if (thread->wait == wait && thread->state == MT_THREAD_WAITING)
+        mt_sched_ready(thread);
+}
+
+void
+mt_trigger(struct mt_clause *clause, int result)
+{
+    assert(clause->wait->result == MT_PENDING);
+    clause->wait->fired = clause;
+    mt_wait_end(clause->wait, result);
+}
+
+int
+mt_wait_park(struct mt_wait *wait, mt_time deadline)
+{
+    struct mt_thread *thread = wait->thread;
+    struct mt_sched *sched = thread->sched;
+    assert(thread == sched->current);
+    int error = 0;
+    if (MT_UNLIKELY(thread->is_pending))
+        error = sched->hooks->check(sched, thread);
+    if (!error && deadline != MT_FOREVER)
+        error = mt_timer_set(sched, &wait->timer, deadline);
+    if (MT_UNLIKELY(error)) {
+        mt_wait_withdraw(wait);
+        return error;
+    }
+    wait->outer = thread->wait;
+    thread->wait = wait;
+    while (wait->result == MT_PENDING) {
+        thread->state = MT_THREAD_WAITING;
+        mt_sched_leave(sched);
+        if (MT_UNLIKELY(thread->is_interrupted)) {
+            thread->is_interrupted = false;
+            if (wait->result == MT_PENDING && sched->hooks->interrupted(sched, wait))
+                mt_wait_end(wait, MT_EHOST);
+            /* Cancelled while it was in the run queue, or in its handlers: it could not be woken. */
+            if (wait->result == MT_PENDING && thread->is_pending) {
+                error = sched->hooks->check(sched, thread);
+                if (error)
+                    mt_wait_end(wait, error);
+            }
+        }
+    }
+    thread->wait = wait->outer;
+    return wait->result;
+}
+
+int
+mt_sleep(struct mt_sched *sched, mt_time span)
+{
+    struct mt_wait wait;
+    mt_wait_init(&wait, sched);
+    int error = mt_wait_park(&wait, mt_sched_deadline(sched, span));
+    return error == MT_ETIMEDOUT ? 0 : error;
+}

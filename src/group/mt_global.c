@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+#include "group/mt_global.h"
+
+#include <stdatomic.h>
+
+enum { CACHED_MOST = 16 };
+
+static _Atomic uint64_t next_serial;
+static _Atomic(void *) cached_blocks[CACHED_MOST];
+
+uint64_t
+mt_global_next_serial(void)
+{
+    return atomic_fetch_add(&next_serial, 1);
+}
+
+void *
+mt_global_reuse_block(void)
+{
+    for (int i = 0; i < CACHED_MOST; i++) {
+        if (!atomic_load_explicit(&cached_blocks[i], memory_order_relaxed))
+            continue;
+        void *block = atomic_exchange(&cached_blocks[i], NULL);
+        if (block)
+            return block;
+    }
+    return NULL;
+}
+
+bool
+mt_global_keep_block(void *block)
+{
+    for (int i = 0; i < CACHED_MOST; i++) {
+        void *empty = NULL;
+        if (atomic_compare_exchange_strong(&cached_blocks[i], &empty, block))
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* What is process-global. The map:
+
+   object            protection   allocator   what it is
+   next_serial       atomic       none        the number of the next scheduler
+   cached_blocks     atomic       none        blocks of one size that their owner gave back
+
+   Callable from any OS thread, with or without a GIL. */
+#ifndef MT_GLOBAL_H
+#define MT_GLOBAL_H
+
+#include "base/mt_base.h"
+
+enum { MT_GLOBAL_ID_BITS = 40 }; /* of a micro-thread's id; the bits above are its scheduler's */
+
+/* A number that no other scheduler in the process has or had; from 0 on. */
+uint64_t
+mt_global_next_serial(void);
+
+/* A block that mt_global_keep_block() kept, or NULL. All callers use blocks of one size and kind. */
+void *
+mt_global_reuse_block(void);
+
+/* Keep a block for reuse. Returns false when enough are kept: then the caller frees it. */
+bool
+mt_global_keep_block(void *block);
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/* The one file between us and CPython's versions: what of a PyThreadState belongs to a
+   micro-thread, saved and restored at a switch, and the few calls that changed between 3.11 and
+   3.15. Under the GIL. */
+#ifndef MTPY_COMPAT_H
+#define MTPY_COMPAT_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "base/mt_base.h"
+#include "core/mt_stack.h"
+
+/* What the module says of itself to versions that ask. */
+#if PY_VERSION_HEX >= 0x030C0000
+#define MTPY_MODULE_SLOTS {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#else
+#define MTPY_MODULE_SLOTS
+#endif
+
+/* Bytes that each stack keeps for a saved thread state, and for the first frames of Python. */
+extern const size_t mtpy_vm_host_size;
+extern const size_t mtpy_vm_scratch_size;
+
+/* The usual size of a slot, and the least that this version of CPython can live with, in bytes. */
+extern const size_t mtpy_vm_stack_size;
+extern const size_t mtpy_vm_stack_least;
+
+/* Why this interpreter cannot be served, or NULL. */
+const char *
+mtpy_vm_refusal(void);
+
+/* Up to 3.13 CPython maps and unmaps a chunk of 16 KiB each time a call crosses the end of a data
+   stack: keep some of those chunks. Process-wide; once is enough. Returns 0 or MT_ENOMEM. */
+int
+mtpy_vm_cache_chunks(void);
+
+/* Begin a fresh execution on a stack. Steals context, which may be NULL. */
+void
+mtpy_vm_enter(PyThreadState *tstate, struct mt_stack *stack, PyObject *context);
+
+/* Save what belongs to the running execution into stack->host. */
+void
+mtpy_vm_leave(PyThreadState *tstate, struct mt_stack *stack);
+
+/* Make the execution saved in stack->host the running one. */
+void
+mtpy_vm_resume(PyThreadState *tstate, struct mt_stack *stack);
+
+/* Let the C recursion checks of 3.14 and later know the running stack; is_native: the OS
+   thread's own. */
+void
+mtpy_vm_protect(PyThreadState *tstate, const struct mt_stack *stack, bool is_native);
+
+/* Put the thread state into the shape it had before any frame, on top of what main_stack->host
+   saved, so that the interpreter can be finalized from any stack. */
+void
+mtpy_vm_abandon(PyThreadState *tstate, struct mt_stack *main_stack);
+
+/* The running execution's context: borrowed, or NULL; and taken away, new or NULL. */
+PyObject *
+mtpy_vm_context(PyThreadState *tstate);
+PyObject *
+mtpy_vm_take_context(PyThreadState *tstate);
+
+/* Where the running execution's context is kept, or that of a parked one; it owns what is there. NULL
+   may be replaced by an empty context. */
+PyObject **
+mtpy_vm_context_slot(PyThreadState *tstate);
+PyObject **
+mtpy_vm_parked_context_slot(const struct mt_stack *stack);
+
+/* The innermost Python frame of a parked execution: new, or NULL without an error set. */
+PyFrameObject *
+mtpy_vm_parked_frame(PyThreadState *tstate, const struct mt_stack *stack);
+
+/* The innermost exception of this type that is being handled in the running execution: borrowed, or
+   NULL. */
+PyObject *
+mtpy_vm_handled(PyThreadState *tstate, PyObject *type);
+
+/* The same in a parked one. */
+PyObject *
+mtpy_vm_parked_handled(const struct mt_stack *stack, PyObject *type);
+
+/* Have CPython write a byte to this descriptor when a signal comes: once, when the scheduler is made
+   (-1 when its loop is gone), and around each poll, as far as the version can. A descriptor that
+   the program itself has set stays. Returns 0 or -1 with an exception. */
+int
+mtpy_signal_install(int fd);
+void
+mtpy_signal_poll_begin(int fd);
+void
+mtpy_signal_poll_end(int fd);
+
+/* The error indicator's exception, whole and with its traceback; the indicator is cleared. New. */
+PyObject *
+mtpy_error_take(void);
+
+/* Raise this instance, with the traceback it has. Steals it. */
+void
+mtpy_error_raise(PyObject *exception);
+
+#endif

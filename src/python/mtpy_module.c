@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: MIT */
+/* The extension module microthread._core: its functions, its types and its state. */
+#include "python/mtpy_ends.h"
+#include "python/mtpy_pipe.h"
+#include "python/mtpy_scope.h"
+#include "python/mtpy_select.h"
+#include "python/mtpy_socket.h"
+#include "python/mtpy_sync.h"
+
+#include "base/mt_alloc.h"
+#include "io/mt_io.h"
+
+static struct PyModuleDef module_def;
+
+struct mtpy_state *
+mtpy_state_by_type(PyTypeObject *type)
+{
+    PyObject *module = PyType_GetModuleByDef(type, &module_def);
+    assert(module);
+    return mtpy_state_of(module);
+}
+
+/* ---- micro-threads ---- */
+
+static PyObject *
+core_spawn(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return mtpy_thread_spawn(mtpy_state_of(module), args, nargs, kwnames);
+}
+
+static PyObject *
+core_current(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    struct mtpy_sched *sched = mtpy_sched_get(mtpy_state_of(module));
+    return sched ? Py_NewRef(mtpy_thread_current(sched)) : NULL;
+}
+
+static PyObject *
+yield_now(struct mtpy_sched *sched)
+{
+    int error = mt_sched_yield(sched->core);
+    if (MT_UNLIKELY(error))
+        return mtpy_raise(error);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+core_yield_now(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    struct mtpy_sched *sched = mtpy_sched_get(mtpy_state_of(module));
+    return sched ? yield_now(sched) : NULL;
+}
+
+static PyObject *
+core_sleep(PyObject *module, PyObject *seconds)
+{
+    mt_time span;
+    if (mtpy_parse_seconds(seconds, "seconds", &span) < 0)
+        return NULL;
+    struct mtpy_sched *sched = mtpy_sched_get(mtpy_state_of(module));
+    if (!sched)
+        return NULL;
+    if (span == 0)
+        return yield_now(sched);
+    int error = mt_sleep(sched->core, span);
+    if (MT_UNLIKELY(error))
+        return mtpy_raise(error);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+core_threads(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    struct mtpy_sched *sched = mtpy_sched_get(mtpy_state_of(module));
+    PyObject *list = sched ? PyList_New(0) : NULL;
+    if (!list)
+        return NULL;
+    /* The main one is the first of the list; after a fork it may stand elsewhere. */
+    struct mt_thread *main = sched->core->main;
+    if (PyList_Append(list, (PyObject *)mtpy_thread_of(main)) < 0)
+        goto failed;
+    for (struct mt_link *link = mt_list_front(&sched->core->live); link;
+         link = mt_list_after(&sched->core->live, link)) {
+        struct mt_thread *thread = MT_CONTAINER_OF(link, struct mt_thread, live);
+        if (thread != main && PyList_Append(list, (PyObject *)mtpy_thread_of(thread)) < 0)
+            goto failed;
+    }
+    return list;
+failed:
+    Py_DECREF(list);
+    return NULL;
+}
+
+static PyObject *
+core_new_scope(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    struct mtpy_state *state = mtpy_state_of(module);
+    if (++state->next_scope == 0)
+        state->next_scope = 1;
+    return PyLong_FromUnsignedLong(state->next_scope);
+}
+
+/* ---- descriptors ---- */
+
+/* A descriptor number from an int or an object with fileno(); -1 with an exception. */
+static int
+parse_fd(PyObject *object)
+{
+    return PyObject_AsFileDescriptor(object);
+}
+
+static PyObject *
+wait_fd(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, int events)
+{
+    static const char *const names[] = {"fd", "timeout", NULL};
+    PyObject *object, *given = NULL;
+    mt_time timeout;
+    if (mtpy_parse_slowly(args, nargs, kwnames,
+                          events == MT_FD_READ ? "O|O:wait_readable" : "O|O:wait_writable", names,
+                          &object, &given) < 0 ||
+        mtpy_parse_timeout(given, "timeout", &timeout) < 0)
+        return NULL;
+    int fd = parse_fd(object);
+    struct mtpy_sched *sched = fd < 0 ? NULL : mtpy_sched_get(mtpy_state_of(module));
+    if (!sched)
+        return NULL;
+    int error = mt_io_wait(sched->core, fd, events, mt_sched_deadline(sched->core, timeout), false);
+    if (error)
+        return mtpy_raise(error);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+core_wait_readable(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return wait_fd(module, args, nargs, kwnames, MT_FD_READ);
+}
+
+static PyObject *
+core_wait_writable(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return wait_fd(module, args, nargs, kwnames, MT_FD_WRITE);
+}
+
+static PyObject *
+core_forget_fd(PyObject *module, PyObject *object)
+{
+    int fd = parse_fd(object);
+    struct mtpy_sched *sched = fd < 0 ? NULL : mtpy_sched_get(mtpy_state_of(module));
+    if (!sched)
+        return NULL;
+    mt_io_forget(sched->core, fd);
+    Py_RETURN_NONE;
+}
+
+/* ---- select ---- */
+
+static PyObject *
+core_select(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return mtpy_select(mtpy_state_of(module), args, nargs, kwnames);
+}
+
+static PyObject *
+core_readable(PyObject *module, PyObject *object)
+{
+    int fd = parse_fd(object);
+    return fd < 0 ? NULL : mtpy_case_new(mtpy_state_of(module), MTPY_CASE_READABLE, NULL, NULL, fd);
+}
+
+static PyObject *
+core_writable(PyObject *module, PyObject *object)
+{
+    int fd = parse_fd(object);
+    return fd < 0 ? NULL : mtpy_case_new(mtpy_state_of(module), MTPY_CASE_WRITABLE, NULL, NULL, fd);
+}
+
+static PyObject *
+core_after(PyObject *module, PyObject *seconds)
+{
+    mt_time span;
+    if (mtpy_parse_seconds(seconds, "seconds", &span) < 0)
+        return NULL;
+    return mtpy_case_new(mtpy_state_of(module), MTPY_CASE_AFTER, NULL, NULL, span);
+}
+
+/* ---- for the package's own Python files ---- */
+
+static PyObject *
+core_expect_wake(PyObject *module, PyObject *change)
+{
+    long number = PyLong_AsLong(change);
+    struct mtpy_sched *sched = mtpy_sched_get(mtpy_state_of(module));
+    if (!sched || (number == -1 && PyErr_Occurred()))
+        return NULL;
+    sched->core->external += (size_t)number;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+core_mark_service_thread(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    mtpy_state_of(module)->service_threads++;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+core_shut_down(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    struct mtpy_state *state = mtpy_state_of(module);
+    PyThreadState *tstate = PyThreadState_Get();
+    for (struct mtpy_sched *sched = state->scheds; sched; sched = sched->next)
+        if (sched->tstate == tstate)
+            return mtpy_sched_shut_down(sched) < 0 ? NULL : Py_NewRef(Py_None);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+core_after_fork(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    return mtpy_sched_after_fork(mtpy_state_of(module)) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *
+core_fail_allocation(PyObject *module, PyObject *nth)
+{
+    (void)module;
+    unsigned long number = PyLong_AsUnsignedLong(nth);
+    if (PyErr_Occurred())
+        return NULL;
+    mt_alloc_fail_nth(number);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+core_stats(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    struct mtpy_sched *sched = mtpy_sched_get(mtpy_state_of(module));
+    if (!sched)
+        return NULL;
+    const struct mt_sched *core = sched->core;
+    return Py_BuildValue(
+        "{s:n,s:n,s:n,s:K,s:K,s:K,s:n,s:n}", "threads", (Py_ssize_t)core->live_count, "ready",
+        (Py_ssize_t)core->ready_count, "timers", (Py_ssize_t)core->timers.count, "spawned",
+        (unsigned long long)core->spawned, "switches", (unsigned long long)core->switches, "polls",
+        (unsigned long long)core->polls, "stacks", (Py_ssize_t)core->stacks.used_count,
+        "stack_bytes", (Py_ssize_t)core->stacks.mapped);
+}
+
+/* ---- the module ---- */
+
+#define CAST(function) (PyCFunction)(void (*)(void))(function)
+
+static PyMethodDef module_methods[] = {
+    {"spawn", CAST(core_spawn), METH_FASTCALL | METH_KEYWORDS,
+     "spawn(fn, /, *args, **kwargs)\n--\n\n"
+     "Make a micro_thread that runs fn(*args, **kwargs) and queue it; returns it at once.\n\n"
+     "It runs in a copy of the caller's contextvars context. TypeError if fn is not callable."},
+    {"current", CAST(core_current), METH_NOARGS,
+     "current()\n--\n\nThe running micro_thread; there is always one in each OS thread."},
+    {"yield_now", CAST(core_yield_now), METH_NOARGS,
+     "yield_now()\n--\n\nGo to the back of the run queue."},
+    {"sleep", CAST(core_sleep), METH_O,
+     "sleep(seconds, /)\n--\n\n"
+     "Suspend for that long while others run; sleep(0) is yield_now().\n\n"
+     "ValueError for negative or NaN. Pending timers are kept in a 4-ary heap."},
+    {"threads", CAST(core_threads), METH_NOARGS,
+     "threads()\n--\n\n"
+     "A list of this OS thread's started, unfinished micro-threads, the main one first."},
+    {"wait_readable", CAST(core_wait_readable), METH_FASTCALL | METH_KEYWORDS,
+     "wait_readable(fd, timeout=None)\n--\n\n"
+     "Wait until a descriptor (an int or an object with fileno()) can be read.\n\n"
+     "timeout: seconds >= 0, None for no limit. Raises TimeoutError, OSError(EBADF) if it is closed."},
+    {"wait_writable", CAST(core_wait_writable), METH_FASTCALL | METH_KEYWORDS,
+     "wait_writable(fd, timeout=None)\n--\n\n"
+     "Wait until a descriptor (an int or an object with fileno()) can be written.\n\n"
+     "timeout: seconds >= 0, None for no limit. Raises TimeoutError, OSError(EBADF) if it is closed."},
+    {"select", CAST(core_select), METH_FASTCALL | METH_KEYWORDS,
+     "select(*cases, timeout=None)\n--\n\n"
+     "Wait for the first of several things; returns (index, value) of exactly one, and the others are\n"
+     "left as if never asked. Several ready: each is as likely.\n\n"
+     "cases: pipe.taking(), pipe.putting(obj), readable(fd), writable(fd), after(seconds), deferreds\n"
+     "and micro_threads. One that would raise is ready, and raises. timeout: seconds >= 0, 0 polls,\n"
+     "None for no limit; raises TimeoutError."},
+    {"readable", CAST(core_readable), METH_O,
+     "readable(fd, /)\n--\n\nA case of select(): a descriptor can be read."},
+    {"writable", CAST(core_writable), METH_O,
+     "writable(fd, /)\n--\n\nA case of select(): a descriptor can be written."},
+    {"after", CAST(core_after), METH_O,
+     "after(seconds, /)\n--\n\nA case of select(): so much time has passed."},
+    {"stats", CAST(core_stats), METH_NOARGS,
+     "stats()\n--\n\nCounts of this OS thread's scheduler, as a dict."},
+    {"_new_scope", CAST(core_new_scope), METH_NOARGS, NULL},
+    {"_forget_fd", CAST(core_forget_fd), METH_O, NULL},
+    {"_expect_wake", CAST(core_expect_wake), METH_O, NULL},
+    {"_mark_service_thread", CAST(core_mark_service_thread), METH_NOARGS, NULL},
+    {"_shut_down", CAST(core_shut_down), METH_NOARGS, NULL},
+    {"_after_fork", CAST(core_after_fork), METH_NOARGS, NULL},
+    {"_make_socket_type", mtpy_socket_make_type, METH_O, NULL},
+    {"_set_socket_class", mtpy_socket_set_class, METH_O, NULL},
+    {"_fail_allocation", CAST(core_fail_allocation), METH_O, NULL},
+    {0},
+};
+
+static PyStructSequence_Field hook_args_fields[] = {
+    {"exc_type", "The exception's type"},
+    {"exc_value", "The exception"},
+    {"exc_traceback", "Its traceback, or None"},
+    {"micro_thread", "The micro_thread it ended, or None"},
+    {0},
+};
+
+static PyStructSequence_Desc hook_args_desc = {
+    .name = "microthread.ExceptHookArgs",
+    .doc = "What microthread.excepthook is called with.",
+    .fields = hook_args_fields,
+    .n_in_sequence = 4,
+};
+
+/* Make an exception class and add it. Returns 0 or -1. */
+static int
+add_exception(PyObject *module, PyObject **slot, const char *name, const char *doc, PyObject *base)
+{
+    *slot = PyErr_NewExceptionWithDoc(name, doc, base, NULL);
+    return *slot ? PyModule_AddType(module, (PyTypeObject *)*slot) : -1;
+}
+
+static int
+add_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec)
+{
+    *slot = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    return *slot ? PyModule_AddType(module, *slot) : -1;
+}
+
+static int
+module_exec(PyObject *module)
+{
+    const char *refusal = mtpy_vm_refusal();
+    if (refusal) {
+        PyErr_SetString(PyExc_ImportError, refusal);
+        return -1;
+    }
+    if (mtpy_vm_cache_chunks()) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    struct mtpy_state *state = mtpy_state_of(module);
+    state->module = module;
+    if (add_type(module, &state->thread_type, &mtpy_thread_spec) < 0 ||
+        add_type(module, &state->pipe_type, &mtpy_pipe_spec) < 0 ||
+        add_type(module, &state->writer_type, &mtpy_writer_spec) < 0 ||
+        add_type(module, &state->ends_type, &mtpy_ends_spec) < 0 ||
+        PyModule_AddFunctions(module, mtpy_stdio_functions) < 0 ||
+        add_type(module, &state->deferred_type, &mtpy_deferred_spec) < 0 ||
+        add_type(module, &state->timeout_type, &mtpy_timeout_spec) < 0 ||
+        add_type(module, &state->move_on_after_type, &mtpy_move_on_after_spec) < 0 ||
+        add_type(module, &state->shield_type, &mtpy_shield_spec) < 0 ||
+        add_type(module, &state->case_type, &mtpy_case_spec) < 0)
+        return -1;
+    state->timeout_type->tp_vectorcall = mtpy_timeout_make;
+    state->move_on_after_type->tp_vectorcall = mtpy_move_on_after_make;
+    if (mtpy_sync_add_types(state) < 0)
+        return -1;
+    state->hook_args_type = PyStructSequence_NewType(&hook_args_desc);
+    if (!state->hook_args_type || PyModule_AddType(module, state->hook_args_type) < 0)
+        return -1;
+    if (add_exception(module, &state->MicroThreadExit, "microthread.MicroThreadExit",
+                      "Raised in a micro-thread to end it in silence.", PyExc_BaseException) < 0 ||
+        add_exception(module, &state->Cancelled, "microthread.Cancelled",
+                      "Raised in a micro-thread that was cancelled.", state->MicroThreadExit) < 0 ||
+        add_exception(module, &state->PipeClosed, "microthread.PipeClosed",
+                      "A put or send that can reach nobody.", PyExc_BrokenPipeError) < 0 ||
+        add_exception(module, &state->DeadlockError, "microthread.DeadlockError",
+                      "The main micro-thread waits and nothing can ever wake anyone.",
+                      PyExc_RuntimeError) < 0)
+        return -1;
+    return 0;
+}
+
+static int
+module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    struct mtpy_state *state = mtpy_state_of(module);
+#define VISIT_(type, name) Py_VISIT(state->name);
+    MTPY_STATE_OBJECTS(VISIT_)
+#undef VISIT_
+    return 0;
+}
+
+static int
+module_clear(PyObject *module)
+{
+    struct mtpy_state *state = mtpy_state_of(module);
+#define CLEAR_(type, name) Py_CLEAR(state->name);
+    MTPY_STATE_OBJECTS(CLEAR_)
+#undef CLEAR_
+    return 0;
+}
+
+static void
+module_free(void *module)
+{
+    (void)module_clear(module);
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+    MTPY_MODULE_SLOTS
+    {0, NULL},
+};
+
+static struct PyModuleDef module_def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "microthread._core",
+    .m_doc = "The C core of microthread; use the package.",
+    .m_size = sizeof(struct mtpy_state),
+    .m_methods = module_methods,
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
+
+extern PyMODINIT_FUNC
+PyInit__core(void); /* the import machinery's entry; no header names it */
+
+PyMODINIT_FUNC
+PyInit__core(void)
+{
+    return PyModuleDef_Init(&module_def);
+}

@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: MIT */
+/* The scheduler of an OS thread as Python sees it: the hooks of the core, signals, deadlock, exit,
+   fork. */
+#include "python/mtpy_scope.h"
+
+#include "group/mt_global.h"
+#include "reactor/reactor_ev.h"
+
+#include <string.h>
+#include <unistd.h>
+
+_Thread_local struct mtpy_sched *mtpy_sched_here;
+
+static const char CAPSULE_NAME[] = "microthread._core.sched";
+
+/* ---- hooks ---- */
+
+static void
+hook_enter(struct mt_sched *core, struct mt_stack *stack)
+{
+    struct mtpy_sched *sched = mtpy_sched_of(core);
+    struct mtpy_thread *thread = mtpy_thread_current(sched);
+    mtpy_vm_enter(sched->tstate, stack, thread->context);
+    thread->context = NULL;
+    mtpy_vm_protect(sched->tstate, stack, false);
+}
+
+static void
+hook_leave(struct mt_sched *core, struct mt_stack *stack)
+{
+    mtpy_vm_leave(mtpy_sched_of(core)->tstate, stack);
+}
+
+static void
+hook_resume(struct mt_sched *core, struct mt_stack *stack)
+{
+    struct mtpy_sched *sched = mtpy_sched_of(core);
+    mtpy_sched_here = sched; /* others may have run another interpreter in this OS thread */
+    mtpy_vm_resume(sched->tstate, stack);
+    mtpy_vm_protect(sched->tstate, stack, stack == core->main_stack);
+}
+
+static void
+hook_run(struct mt_sched *core, struct mt_thread *thread, int error)
+{
+    mtpy_thread_run(mtpy_sched_of(core), mtpy_thread_of(thread), error);
+}
+
+static void
+hook_drop(struct mt_sched *core, struct mt_thread *thread)
+{
+    mtpy_thread_drop(mtpy_sched_of(core), mtpy_thread_of(thread));
+}
+
+static int
+hook_check(struct mt_sched *core, struct mt_thread *thread)
+{
+    return mtpy_thread_check(mtpy_sched_of(core), mtpy_thread_of(thread));
+}
+
+static int
+hook_interrupted(struct mt_sched *core, const struct mt_wait *wait)
+{
+    if (PyErr_CheckSignals() == 0)
+        return 0;
+    if (wait->result == MT_PENDING)
+        return MT_EHOST;
+    if (mtpy_thread_throw(mtpy_thread_of(core->current), mtpy_error_take()) < 0)
+        PyErr_WriteUnraisable(NULL);
+    return 0;
+}
+
+static void
+hook_poll_begin(void *host)
+{
+    struct mtpy_sched *sched = mtpy_sched_of(host);
+    if (sched->signal_fd >= 0)
+        mtpy_signal_poll_begin(sched->signal_fd);
+    (void)PyEval_SaveThread();
+}
+
+static void
+hook_poll_end(void *host)
+{
+    struct mtpy_sched *sched = mtpy_sched_of(host);
+    PyEval_RestoreThread(sched->tstate);
+    if (sched->signal_fd >= 0)
+        mtpy_signal_poll_end(sched->signal_fd);
+}
+
+/* ---- deadlock ---- */
+
+/* Whether an OS thread of this interpreter, other than the caller and our own workers, is alive. */
+static bool
+has_other_os_threads(struct mtpy_sched *sched)
+{
+    size_t count = 0;
+    PyInterpreterState *interpreter = PyThreadState_GetInterpreter(sched->tstate);
+    for (PyThreadState *tstate = PyInterpreterState_ThreadHead(interpreter); tstate;
+         tstate = PyThreadState_Next(tstate))
+        count++;
+    return count > 1 + sched->state->service_threads;
+}
+
+/* Whether a frame is of this package, or of those modules of the library that it stands on. */
+static bool
+is_of_ours(PyFrameObject *frame)
+{
+    PyObject *globals = PyFrame_GetGlobals(frame);
+    PyObject *name = globals ? PyDict_GetItemString(globals, "__name__") : NULL;
+    const char *text = name && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
+    bool result = text && (strncmp(text, "microthread.", 12) == 0 ||
+                           strcmp(text, "threading") == 0 || strcmp(text, "queue") == 0);
+    Py_XDECREF(globals);
+    PyErr_Clear();
+    return result;
+}
+
+/* The innermost frame of the user's code; if there is none, the innermost. Steals frame. New. */
+static PyFrameObject *
+find_users_frame(PyFrameObject *frame)
+{
+    PyFrameObject *found = (PyFrameObject *)Py_XNewRef(frame);
+    while (found && is_of_ours(found))
+        Py_SETREF(found, PyFrame_GetBack(found));
+    if (!found)
+        return frame;
+    Py_DECREF(frame);
+    return found;
+}
+
+/* One line: who waits for what, and where. New, or NULL. */
+static PyObject *
+describe_waiter(struct mtpy_thread *thread)
+{
+    PyObject *name = mtpy_thread_name(thread);
+    PyObject *what = mtpy_thread_waiting_for(thread);
+    PyFrameObject *frame = find_users_frame(mtpy_thread_frame(thread));
+    PyObject *line = NULL;
+    if (name && what && frame) {
+        PyCodeObject *code = PyFrame_GetCode(frame);
+        line = PyUnicode_FromFormat("\n  %U waits for %S at %U:%d", name, what, code->co_filename,
+                                    PyFrame_GetLineNumber(frame));
+        Py_DECREF(code);
+    } else if (name && what) {
+        line = PyUnicode_FromFormat("\n  %U waits for %S", name, what);
+    }
+    Py_XDECREF(frame);
+    Py_XDECREF(what);
+    Py_XDECREF(name);
+    return line;
+}
+
+static PyObject *
+describe_deadlock(struct mtpy_sched *sched)
+{
+    enum { LINES_MOST = 50 };
+    PyObject *text = PyUnicode_FromString("nothing can ever wake anyone:");
+    size_t lines = 0;
+    for (struct mt_link *link = mt_list_front(&sched->core->live); text && link;
+         link = mt_list_after(&sched->core->live, link)) {
+        if (++lines > LINES_MOST) {
+            PyUnicode_AppendAndDel(
+                &text, PyUnicode_FromFormat("\n  ... and %zu more",
+                                            sched->core->live_count - LINES_MOST));
+            break;
+        }
+        PyUnicode_AppendAndDel(
+            &text, describe_waiter(mtpy_thread_of(MT_CONTAINER_OF(link, struct mt_thread, live))));
+    }
+    return text;
+}
+
+static bool
+hook_deadlock(struct mt_sched *core)
+{
+    struct mtpy_sched *sched = mtpy_sched_of(core);
+    if (sched->is_exiting) {
+        sched->is_stuck = true;
+        mt_thread_cancel_wait(core->main);
+        return core->ready_head != NULL;
+    }
+    if (has_other_os_threads(sched))
+        return false;
+    PyObject *pending = mtpy_error_take();
+    PyObject *text = describe_deadlock(sched);
+    PyObject *error = text ? PyObject_CallOneArg(sched->state->DeadlockError, text) : NULL;
+    Py_XDECREF(text);
+    if (!error)
+        error = mtpy_error_take();
+    if (mtpy_thread_throw(mtpy_thread_of(core->main), error) < 0)
+        PyErr_WriteUnraisable(NULL);
+    if (pending)
+        mtpy_error_raise(pending);
+    return core->ready_head != NULL;
+}
+
+static const struct mt_hooks hooks = {
+    .enter = hook_enter,
+    .leave = hook_leave,
+    .resume = hook_resume,
+    .run = hook_run,
+    .drop = hook_drop,
+    .check = hook_check,
+    .interrupted = hook_interrupted,
+    .deadlock = hook_deadlock,
+    .poll_begin = hook_poll_begin,
+    .poll_end = hook_poll_end,
+};
+
+/* ---- life ---- */
+
+static void
+unlink_sched(struct mtpy_sched *sched)
+{
+    struct mtpy_sched **link = &sched->state->scheds;
+    while (*link && *link != sched)
+        link = &(*link)->next;
+    if (*link)
+        *link = sched->next;
+    if (mtpy_sched_here == sched)
+        mtpy_sched_here = NULL;
+}
+
+/* The OS thread's dictionary is cleared: its end, or another one clears up after it (a fork, the
+   end of the interpreter). Then its stacks cannot be entered any more and everything is left. */
+static void
+capsule_destroyed(PyObject *capsule)
+{
+    struct mtpy_sched *sched = PyCapsule_GetPointer(capsule, CAPSULE_NAME);
+    struct mt_sched *core = sched->core;
+    bool is_ours = PyThreadState_Get() == sched->tstate && core->current == core->main &&
+                   core->main->stack == core->main_stack;
+    if (!is_ours) {
+        for (struct mt_link *link = mt_list_front(&core->live); link;
+             link = mt_list_after(&core->live, link))
+            mt_sched_abandon_waits(MT_CONTAINER_OF(link, struct mt_thread, live));
+        unlink_sched(sched);
+        return;
+    }
+    mtpy_sched_here = sched;
+    PyObject *pending = mtpy_error_take();
+    if (mtpy_sched_shut_down(sched) < 0)
+        PyErr_WriteUnraisable(NULL);
+    unlink_sched(sched);
+    PyObject *module = sched->module;
+    if (core->live_count == 1) {
+        struct mtpy_thread *main = sched->main;
+        main->core.state = MT_THREAD_DONE;
+        main->outcome = MTPY_OUTCOME_VALUE;
+        main->core.stack = NULL;
+        mt_list_remove(&main->core.live);
+        if (sched->signal_fd >= 0 && mtpy_signal_install(-1) < 0)
+            PyErr_WriteUnraisable(NULL);
+        mt_sched_free(core);
+        Py_DECREF(main);
+        PyMem_Free(sched->scratch);
+        PyMem_Free(sched);
+    }
+    Py_DECREF(module);
+    if (pending)
+        mtpy_error_raise(pending);
+}
+
+/* Signals come to the main OS thread of the main interpreter only; its thread number is the
+   process's. */
+static bool
+is_signal_home(void)
+{
+    return PyInterpreterState_Get() == PyInterpreterState_Main() && gettid() == getpid();
+}
+
+static int
+open_signal_fd(struct mtpy_sched *sched)
+{
+    sched->signal_fd = -1;
+    if (!is_signal_home())
+        return 0;
+    int fd = sched->core->reactor_ops->signal_fd(sched->core->reactor, &sched->core->is_signalled);
+    if (fd < 0)
+        return fd;
+    sched->signal_fd = fd;
+    return mtpy_signal_install(fd) < 0 ? MT_EHOST : 0;
+}
+
+static int
+fill_sched(struct mtpy_sched *sched)
+{
+    sched->main = mtpy_thread_new_main(sched->state);
+    if (!sched->main)
+        return -1;
+    sched->is_os_main = gettid() == getpid();
+    uint64_t serial = mt_global_next_serial();
+    sched->serial = serial + 1;
+    sched->random = (uint32_t)sched->serial;
+    int error = mt_sched_new(
+        &(struct mt_sched_config){
+            .hooks = &hooks,
+            .reactor_ops = &mt_reactor_ev,
+            .host = sched,
+            .host_size = mtpy_vm_host_size,
+            .scratch_size = mtpy_vm_scratch_size,
+            .stack_size = mtpy_vm_stack_size,
+            .first_id = (serial << MT_GLOBAL_ID_BITS) + 1,
+        },
+        &sched->main->core, &sched->core);
+    if (error) {
+        mtpy_raise(error);
+        return -1;
+    }
+    error = open_signal_fd(sched);
+    if (error) {
+        mtpy_raise(error);
+        return -1;
+    }
+    PyObject *dict = PyThreadState_GetDict();
+    PyObject *capsule = dict ? PyCapsule_New(sched, CAPSULE_NAME, NULL) : NULL;
+    if (!capsule) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_RuntimeError, "this OS thread has no dictionary");
+        return -1;
+    }
+    int failed = PyDict_SetItemString(dict, CAPSULE_NAME, capsule);
+    if (!failed)
+        PyCapsule_SetDestructor(capsule, capsule_destroyed);
+    Py_DECREF(capsule);
+    return failed;
+}
+
+struct mtpy_sched *
+mtpy_sched_make(struct mtpy_state *state)
+{
+    PyThreadState *tstate = PyThreadState_Get();
+    for (struct mtpy_sched *sched = state->scheds; sched; sched = sched->next)
+        if (sched->tstate == tstate)
+            return mtpy_sched_here = sched;
+    struct mtpy_sched *sched = PyMem_Calloc(1, sizeof *sched);
+    if (!sched) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    sched->state = state;
+    sched->tstate = tstate;
+    sched->signal_fd = -1;
+    mt_list_init(&sched->failed);
+    if (fill_sched(sched) < 0) {
+        if (sched->core) {
+            mt_list_remove(&sched->main->core.live);
+            sched->main->core.state = MT_THREAD_DONE;
+            mt_sched_free(sched->core);
+        }
+        Py_XDECREF(sched->main);
+        PyMem_Free(sched);
+        return NULL;
+    }
+    sched->module = Py_NewRef(state->module);
+    sched->next = state->scheds;
+    state->scheds = sched;
+    return mtpy_sched_here = sched;
+}
+
+struct mtpy_sched *
+mtpy_sched_find(void)
+{
+    PyObject *dict = PyThreadState_GetDict();
+    PyObject *capsule = PyDict_GetItemString(dict, CAPSULE_NAME);
+    return mtpy_sched_here = PyCapsule_GetPointer(capsule, CAPSULE_NAME);
+}
+
+/* ---- exit ---- */
+
+/* The first live one that still has to leave, or NULL. Borrowed. */
+static struct mtpy_thread *
+find_leaver(struct mtpy_sched *sched)
+{
+    for (struct mt_link *link = mt_list_front(&sched->core->live); link;
+         link = mt_list_after(&sched->core->live, link)) {
+        struct mtpy_thread *thread = mtpy_thread_of(MT_CONTAINER_OF(link, struct mt_thread, live));
+        if (&thread->core != sched->core->current && thread->exits_swallowed < MTPY_EXITS_MOST)
+            return thread;
+    }
+    return NULL;
+}
+
+static void
+tell_to_leave(struct mtpy_sched *sched)
+{
+    for (struct mt_link *link = mt_list_front(&sched->core->live); link;
+         link = mt_list_after(&sched->core->live, link)) {
+        struct mtpy_thread *thread = mtpy_thread_of(MT_CONTAINER_OF(link, struct mt_thread, live));
+        if (&thread->core == sched->core->current)
+            continue;
+        thread->is_exiting = true;
+        thread->core.is_pending = true;
+        if (thread->core.state == MT_THREAD_WAITING &&
+            !mtpy_vm_parked_handled(thread->core.stack, sched->state->MicroThreadExit))
+            mt_thread_cancel_wait(&thread->core);
+    }
+}
+
+static void
+report_failed(struct mtpy_sched *sched)
+{
+    struct mt_link *link;
+    while ((link = mt_list_front(&sched->failed))) {
+        struct mtpy_thread *thread = mtpy_thread_of(MT_CONTAINER_OF(link, struct mt_thread, live));
+        Py_INCREF(thread);
+        mtpy_thread_report(thread);
+        Py_DECREF(thread);
+    }
+}
+
+int
+mtpy_sched_shut_down(struct mtpy_sched *sched)
+{
+    struct mt_sched *core = sched->core;
+    if (core->current != core->main)
+        return 0;
+    mtpy_sched_here = sched;
+    sched->is_exiting = true;
+    tell_to_leave(sched);
+    int result = 0;
+    struct mtpy_thread *thread;
+    while (result == 0 && !sched->is_stuck && (thread = find_leaver(sched))) {
+        Py_INCREF(thread);
+        int error = mt_deferred_wait(core, &thread->core.done, MT_FOREVER, MT_WAIT_THREAD,
+                                     &thread->core);
+        struct mtpy_thread *self = mtpy_thread_current(sched);
+        if (error == MT_ECANCELED && self->extra && self->extra->thrown) {
+            mtpy_thread_raise_pending(sched, self);
+            PyErr_WriteUnraisable((PyObject *)thread);
+        } else if (error && error != MT_ECANCELED) {
+            mtpy_raise(error);
+            result = -1;
+        }
+        Py_DECREF(thread);
+    }
+    report_failed(sched);
+    sched->is_exiting = sched->is_stuck = false;
+    return result;
+}
+
+/* ---- fork ---- */
+
+static void
+abandon_thread(struct mt_thread *core)
+{
+    struct mtpy_thread *thread = mtpy_thread_of(core);
+    thread->outcome = MTPY_OUTCOME_CANCELLED;
+    mtpy_scope_unset_all(thread);
+}
+
+int
+mtpy_sched_after_fork(struct mtpy_state *state)
+{
+    struct mtpy_sched *here = NULL;
+    PyThreadState *tstate = PyThreadState_Get();
+    for (struct mtpy_sched *sched = state->scheds; sched; sched = sched->next)
+        if (sched->tstate == tstate)
+            here = sched;
+    state->scheds = here;
+    state->service_threads = 0;
+    mtpy_sched_here = here;
+    if (!here)
+        return 0;
+    here->next = NULL;
+    int error = mt_sched_after_fork(here->core, abandon_thread);
+    if (mtpy_thread_current(here) != here->main) /* the old one's reference goes with the dead */
+        here->main = (struct mtpy_thread *)Py_NewRef(mtpy_thread_current(here));
+    if (!error)
+        error = open_signal_fd(here);
+    if (error)
+        mtpy_raise(error);
+    return error ? -1 : 0;
+}
+
+void
+mtpy_sched_end_child(struct mtpy_sched *sched, PyObject *result)
+{
+    PyObject *exception = result ? NULL : mtpy_error_take();
+    mtpy_vm_abandon(sched->tstate, sched->core->main_stack);
+    Py_XDECREF(result);
+    if (!sched->is_os_main) {
+        /* CPython 3.13 and later crash in Py_Exit() when the first OS thread is not there. */
+        PyObject *hooks = PyImport_ImportModule("microthread._hooks");
+        Py_XDECREF(PyObject_CallMethod(hooks, "end_child", "O", exception ? exception : Py_None));
+        PyErr_Print();
+        _exit(1);
+    }
+    if (exception) {
+        mtpy_error_raise(exception);
+        PyErr_Print(); /* a SystemExit ends the process here, with its status */
+    }
+    Py_Exit(exception ? 1 : 0);
+    abort();
+}

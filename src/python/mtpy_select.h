@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* select(): wait for the first of several things. What a type must offer to be a case. */
+#ifndef MTPY_SELECT_H
+#define MTPY_SELECT_H
+
+#include "python/mtpy_state.h"
+
+#include "core/mt_pipe.h"
+
+extern PyType_Spec mtpy_case_spec;
+
+enum mtpy_case_kind {
+    MTPY_CASE_TAKING,   /* object: a micro_pipe */
+    MTPY_CASE_PUTTING,  /* object: a micro_pipe, value: what to put */
+    MTPY_CASE_READABLE, /* number: a descriptor */
+    MTPY_CASE_WRITABLE, /* number: a descriptor */
+    MTPY_CASE_AFTER,    /* number: ns */
+    MTPY_CASE_DEFERRED, /* object: a deferred; no case object stands for it */
+    MTPY_CASE_THREAD    /* object: a micro_thread; no case object stands for it */
+};
+
+/* A case object. object and value: borrowed here, or NULL. New, or NULL. */
+PyObject *
+mtpy_case_new(struct mtpy_state *state, enum mtpy_case_kind kind, PyObject *object,
+              PyObject *value, int64_t number);
+
+/* select(*cases, timeout=None) in vectorcall form. New tuple (index, value), or NULL. */
+PyObject *
+mtpy_select(struct mtpy_state *state, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+
+/* ---- what the types offer ---- */
+
+/* Each try: 1 when it went ahead, with *value new; 0 when it would wait; -1 with an exception. */
+int
+mtpy_pipe_try_take(PyObject *pipe, PyObject **value);
+int
+mtpy_pipe_try_put(PyObject *pipe, PyObject *value);
+
+struct mt_pipe *
+mtpy_pipe_core(PyObject *pipe);
+
+/* Raise for an error of a wait on a pipe: the end, a closed pipe, or any other. Returns NULL. */
+PyObject *
+mtpy_pipe_raise_take(PyObject *pipe, int error);
+PyObject *
+mtpy_pipe_raise_put(PyObject *pipe, int error);
+
+struct mt_deferred *
+mtpy_deferred_core(PyObject *deferred);
+
+/* The result of one that has fired. New, or NULL with its exception. */
+PyObject *
+mtpy_deferred_result(PyObject *deferred);
+
+/* The outcome of one that is done. New, or NULL with its exception. */
+PyObject *
+mtpy_thread_outcome(struct mtpy_thread *thread);
+
+#endif

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+/* What the binding keeps: one struct mtpy_state for each interpreter (the module's state), one
+   struct mtpy_sched for each of its OS threads that ever touched a micro-thread, and the micro_thread
+   object. Everything under that interpreter's GIL. */
+#ifndef MTPY_STATE_H
+#define MTPY_STATE_H
+
+#include "python/mtpy_compat.h"
+
+#include "base/mt_error.h"
+#include "core/mt_sched.h"
+
+struct mt_pipe;
+struct mtpy_scope;
+struct mtpy_sched;
+
+/* Types, exceptions and names; the same order in this struct, in mtpy_state_traverse() and in
+   mtpy_state_clear(), which one list sees to. */
+#define MTPY_STATE_OBJECTS(X) \
+    X(PyTypeObject, thread_type)      /* micro_thread */ \
+    X(PyTypeObject, pipe_type)        /* micro_pipe */ \
+    X(PyTypeObject, writer_type)      /* the writing end of a pipe */ \
+    X(PyTypeObject, ends_type)        /* the ends of several micro-threads */ \
+    X(PyTypeObject, deferred_type)    /* deferred */ \
+    X(PyTypeObject, timeout_type)     /* timeout */ \
+    X(PyTypeObject, move_on_after_type) /* move_on_after */ \
+    X(PyTypeObject, shield_type)      /* shield */ \
+    X(PyTypeObject, case_type)        /* what select() is given */ \
+    X(PyTypeObject, ticket_type)      /* a place among waiters */ \
+    X(PyTypeObject, hook_args_type)   /* what excepthook is given */ \
+    X(PyObject, MicroThreadExit)      \
+    X(PyObject, Cancelled)            \
+    X(PyObject, PipeClosed)           \
+    X(PyObject, DeadlockError)        \
+    X(PyObject, futures_CancelledError)   /* of concurrent.futures; NULL until it is needed */ \
+    X(PyObject, futures_InvalidStateError) /* the same */ \
+    X(PyTypeObject, socket_base)      /* _socket.socket; NULL, as the next ones, until it is needed */ \
+    X(PyTypeObject, socket_class)     /* microthread.socket.socket: what accept() gives */ \
+    X(PyObject, socket_get_default)   /* socket.getdefaulttimeout */ \
+    X(PyObject, name_closed)          /* "_closed" */ \
+    X(PyObject, name_io_refs)         /* "_io_refs" */
+
+struct mtpy_state {
+#define MTPY_STATE_FIELD_(type, name) type *name;
+    MTPY_STATE_OBJECTS(MTPY_STATE_FIELD_)
+#undef MTPY_STATE_FIELD_
+    PyObject *module;          /* borrowed: the module owns this struct */
+    struct mtpy_sched *scheds; /* one for each OS thread, in no order; owned by their OS threads */
+    uint32_t next_scope;       /* for run() */
+    Py_ssize_t socket_family;  /* offsets of int members of _socket.socket */
+    Py_ssize_t socket_kind;
+    Py_ssize_t socket_proto;
+    size_t service_threads;    /* OS threads of our own worker pool; they wake nobody by themselves */
+};
+
+enum { MTPY_SCRATCH_SIZE = 64 * 1024 };
+
+/* The binding's side of a scheduler. */
+struct mtpy_sched {
+    struct mt_sched *core;
+    struct mtpy_state *state;
+    PyThreadState *tstate;     /* of its OS thread */
+    uint64_t serial;           /* unique in the process, never 0 */
+    uint32_t random;           /* select()'s generator; never 0 */
+    struct mtpy_thread *main;  /* the code that nobody spawned; owned */
+    struct mt_list failed;     /* done ones whose exception nobody has fetched, by core.live */
+    struct mtpy_sched *next;   /* in state->scheds */
+    PyObject *module;          /* keeps the state alive; owned */
+    char *scratch;             /* MTPY_SCRATCH_SIZE bytes that nobody holds on to over a wait; or NULL */
+    int signal_fd;             /* CPython's wake-up descriptor while polling; -1: no signals here */
+    bool is_os_main;           /* made in the process's first OS thread */
+    bool is_exiting;           /* everybody is told to leave */
+    bool is_stuck;             /* those who were told wait for what can never come */
+};
+
+/* The calling OS thread's scheduler, of whichever interpreter used it last; NULL: none yet. */
+extern _Thread_local struct mtpy_sched *mtpy_sched_here;
+
+/* Find or make the calling OS thread's scheduler in this interpreter. NULL with an exception. */
+struct mtpy_sched *
+mtpy_sched_make(struct mtpy_state *state);
+
+/* The running thread state's scheduler, which exists. */
+struct mtpy_sched *
+mtpy_sched_find(void);
+
+static inline struct mtpy_sched *
+mtpy_sched_get(struct mtpy_state *state)
+{
+    struct mtpy_sched *sched = mtpy_sched_here;
+    if (MT_LIKELY(sched && sched->state == state))
+        return sched;
+    return mtpy_sched_make(state);
+}
+
+static inline struct mtpy_sched *
+mtpy_sched_of(struct mt_sched *core)
+{
+    return core->host;
+}
+
+static inline struct mtpy_state *
+mtpy_state_of(PyObject *module)
+{
+    return PyModule_GetState(module);
+}
+
+/* The state by way of a type of ours or a subclass of one; borrowed, never NULL. */
+struct mtpy_state *
+mtpy_state_by_type(PyTypeObject *type);
+
+/* ---- micro_thread ---- */
+
+enum mtpy_outcome {
+    MTPY_OUTCOME_NONE,      /* not done */
+    MTPY_OUTCOME_VALUE,     /* core.done.value is what the function returned */
+    MTPY_OUTCOME_EXCEPTION, /* core.done.value is the exception */
+    MTPY_OUTCOME_CANCELLED  /* core.done.value is the Cancelled, or NULL if it never ran */
+};
+
+/* What few micro-threads need. */
+struct mtpy_extra {
+    PyObject *name;      /* str; NULL: made from the id */
+    PyObject *kwargs;    /* dict or NULL; gone once started */
+    PyObject *std_in;    /* stdin: a pipe or NULL */
+    PyObject *std_out;   /* stdout: a pipe or NULL */
+    PyObject *callbacks; /* list of functions to call when it is done, or NULL */
+    PyObject *thrown;    /* an exception to raise at its next wait, once, or NULL */
+    PyObject *cancel_message; /* cancel(msg), or NULL */
+    struct mtpy_scope *scopes; /* the blocks it is in, innermost first; owned */
+};
+
+enum { MTPY_EXITS_MOST = 10 }; /* how often MicroThreadExit is raised again at exit */
+
+struct mtpy_thread {
+    PyObject_HEAD
+    struct mt_thread core;     /* core.done.value is owned here */
+    PyObject *function;        /* NULL once it is done */
+    PyObject *args;            /* tuple, or NULL for none */
+    PyObject *context;         /* before it runs and after it is done; NULL: empty or in use */
+    PyObject *weakrefs;
+    struct mtpy_extra *extra;  /* NULL until something in it is needed */
+    uint32_t scope;            /* which run() it is below; 0: none */
+    uint8_t outcome;           /* enum mtpy_outcome; set before core says done */
+    uint8_t exits_swallowed;   /* MicroThreadExit at exit, raised again so often */
+    bool is_cancelled : 1;     /* Cancelled comes at each wait from now on */
+    bool is_exiting : 1;       /* MicroThreadExit comes at each wait from now on */
+    bool is_fetched : 1;       /* its exception went to somebody */
+};
+
+static inline struct mtpy_thread *
+mtpy_thread_of(struct mt_thread *core)
+{
+    return MT_CONTAINER_OF(core, struct mtpy_thread, core);
+}
+
+/* The running micro-thread; borrowed. */
+static inline struct mtpy_thread *
+mtpy_thread_current(const struct mtpy_sched *sched)
+{
+    return mtpy_thread_of(sched->core->current);
+}
+
+extern PyType_Spec mtpy_thread_spec;
+
+/* spawn(fn, *args, **kwargs) in vectorcall form. New, or NULL with an exception. */
+PyObject *
+mtpy_thread_spawn(struct mtpy_state *state, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames);
+
+/* The micro_thread of an OS thread's own code. New, or NULL. */
+struct mtpy_thread *
+mtpy_thread_new_main(struct mtpy_state *state);
+
+/* The hook: run the function to its end. */
+void
+mtpy_thread_run(struct mtpy_sched *sched, struct mtpy_thread *self, int error);
+
+/* The hook: the scheduler lets go of a finished one. */
+void
+mtpy_thread_drop(struct mtpy_sched *sched, struct mtpy_thread *self);
+
+/* Have an exception raised in it at its next wait, which is now if it is parked. Steals it. */
+int
+mtpy_thread_throw(struct mtpy_thread *self, PyObject *exception);
+
+/* Whether something is to be raised in the running one at a wait: 0 or MT_ECANCELED. */
+int
+mtpy_thread_check(struct mtpy_sched *sched, struct mtpy_thread *self);
+
+/* Raise what mtpy_thread_check() found. Always sets an exception. */
+void
+mtpy_thread_raise_pending(struct mtpy_sched *sched, struct mtpy_thread *self);
+
+/* Its extra part, made if need be. NULL with an exception. */
+struct mtpy_extra *
+mtpy_thread_extra(struct mtpy_thread *self);
+
+/* Its exception goes to somebody: it needs no report. */
+void
+mtpy_thread_note_fetched(struct mtpy_thread *self);
+
+/* Tell excepthook about an exception that nobody has fetched, if there is one. */
+void
+mtpy_thread_report(struct mtpy_thread *self);
+
+/* Call microthread.excepthook. thread: a micro_thread or None. Leaves the error indicator alone. */
+void
+mtpy_report(struct mtpy_state *state, PyObject *exception, PyObject *thread);
+
+/* repr's parts, for messages: new str, or NULL. */
+PyObject *
+mtpy_thread_name(struct mtpy_thread *self);
+PyObject *
+mtpy_thread_waiting_for(struct mtpy_thread *self);
+
+/* The innermost Python frame of one that is suspended: new, or NULL without an exception. */
+PyFrameObject *
+mtpy_thread_frame(struct mtpy_thread *self);
+
+extern PyGetSetDef mtpy_thread_getset[];
+extern PyMethodDef mtpy_thread_methods[];
+PyObject *
+mtpy_thread_start(PyObject *self, PyObject *unused);
+PyObject *
+mtpy_thread_stack(PyObject *self, PyObject *unused);
+
+/* ---- the others ---- */
+
+extern PyType_Spec mtpy_pipe_spec;
+extern PyType_Spec mtpy_deferred_spec;
+
+/* repr without the risk of an error: a text for waiting_for. New, or NULL. */
+PyObject *
+mtpy_pipe_describe(struct mt_pipe *pipe);
+
+/* ---- life of a scheduler ---- */
+
+/* Tell every micro-thread of this OS thread to leave and wait until they have; report what nobody
+   fetched. Returns 0, or -1 with an exception that ended the waiting. */
+int
+mtpy_sched_shut_down(struct mtpy_sched *sched);
+
+/* In the child of a fork. Returns 0 or -1 with an exception. */
+int
+mtpy_sched_after_fork(struct mtpy_state *state);
+
+/* The forked micro-thread's function has returned or raised: end the process. */
+_Noreturn void
+mtpy_sched_end_child(struct mtpy_sched *sched, PyObject *result);
+
+/* ---- arguments and errors ---- */
+
+/* 0, or -1 with a TypeError that names the argument fn. */
+int
+mtpy_check_callable(PyObject *function);
+
+/* A time-out in seconds, or None: ns or MT_FOREVER. Returns 0, or -1 with an exception that names
+   the argument. */
+int
+mtpy_parse_timeout(PyObject *object, const char *name, mt_time *timeout);
+
+/* The same without None: a duration. */
+int
+mtpy_parse_seconds(PyObject *object, const char *name, mt_time *span);
+
+/* Vectorcall arguments by a PyArg format; for the paths that are not hot. Borrowed results. */
+int
+mtpy_parse_slowly(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, const char *format,
+                  const char *const *names, ...);
+
+/* Raise the Python exception for an error of ours in the running micro-thread. Returns NULL. */
+PyObject *
+mtpy_raise(int error);
+
+/* CancelledError and InvalidStateError of concurrent.futures; borrowed, or NULL. */
+PyObject *
+mtpy_futures_error(PyObject **slot, const char *name);
+
+#endif

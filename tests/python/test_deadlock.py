@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""DeadlockError: raised in main when nothing can ever wake anyone, and only then."""
+import pytest
+
+from support import check_script
+
+
+@pytest.mark.parametrize("wait", ["micro_pipe().take()", "micro_pipe(0).put(1)", "deferred().wait()",
+                                  "next(micro_pipe())", "spawn(deferred().wait).wait()",
+                                  "run(deferred().wait)"])
+def test_main_that_waits_in_vain_is_told(wait):
+    check_script(f"""
+        from microthread import DeadlockError, deferred, micro_pipe, run, spawn
+        try:
+            {wait}
+        except DeadlockError as error:
+            assert isinstance(error, RuntimeError)
+            print("ok")
+    """, timeout=10)
+
+
+def test_text_lists_who_waits_for_what_and_where():
+    check_script("""
+        from microthread import DeadlockError, current, micro_pipe, spawn, threads
+        pipe = micro_pipe()
+        def inner():
+            pipe.take()
+        def left():
+            inner()
+        def right(other):
+            other.wait()
+        first = spawn(left)
+        second = spawn(right, first)
+        first.name, second.name = "first", "second"
+        try:
+            second.wait()
+        except DeadlockError as error:
+            lines = str(error).splitlines()
+            find = lambda name: [line for line in lines if line.strip().startswith(name)]
+            (a,), (b,), (c,) = find("first"), find("second"), find("main")
+            assert repr(pipe) in a and "<string>:5" in a, a
+            assert "first" in b and "<string>:9" in b, b
+            assert "second" in c and "<string>:14" in c, c
+            print("ok")
+    """.replace("\n        from", "\n        from", 1), timeout=10)
+
+
+def test_two_that_wait_for_each_other_are_a_deadlock():
+    check_script("""
+        from microthread import DeadlockError, deferred, spawn
+        threads = []
+        def work(n):
+            threads[1 - n].wait()
+        threads += [spawn(work, 0), spawn(work, 1)]
+        try:
+            threads[0].wait()
+        except DeadlockError:
+            print("ok")
+    """, timeout=10)
+
+
+def test_program_goes_on_after_it():
+    check_script("""
+        from microthread import DeadlockError, deferred, micro_pipe, sleep, spawn
+        pipe = micro_pipe()
+        reader = spawn(pipe.take)
+        for _ in range(3):
+            try:
+                reader.wait()
+            except DeadlockError:
+                pass
+        pipe.put("ok")
+        print(reader.wait())
+    """, timeout=10)
+
+
+def test_uncaught_it_ends_the_program_and_clean_up_runs():
+    from support import run_script
+
+    done = run_script("""
+        from microthread import deferred, spawn
+        def work():
+            try:
+                deferred().wait()
+            finally:
+                print("left")
+        spawn(work).wait()
+    """, timeout=10)
+    assert done.returncode == 1 and done.stdout == "left\n" and "DeadlockError" in done.stderr
+
+
+def test_a_timer_anywhere_is_no_deadlock():
+    check_script("""
+        from microthread import deferred, sleep, spawn
+        d = deferred()
+        def work():
+            sleep(0.02)
+            d.callback("ok")
+        spawn(work)
+        print(d.wait())
+    """, timeout=10)
+
+
+def test_wait_with_a_time_out_is_no_deadlock():
+    check_script("""
+        from microthread import deferred
+        try:
+            deferred().wait(0.01)
+        except TimeoutError:
+            print("ok")
+    """, timeout=10)
+
+
+def test_descriptor_is_no_deadlock():
+    check_script("""
+        import os, microthread
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if not pid:
+            import time
+            time.sleep(0.02)
+            os.write(writer, b"x")
+            os._exit(0)
+        microthread.wait_readable(reader)
+        os.waitpid(pid, 0)
+        print("ok")
+    """, timeout=10)
+
+
+def test_other_os_thread_is_no_deadlock():
+    check_script("""
+        import threading, time
+        from microthread import deferred
+        d = deferred()
+        def work():
+            time.sleep(0.05)
+            d.callback("ok")
+        threading.Thread(target=work).start()
+        print(d.wait())
+    """, timeout=10)
+
+
+def test_other_os_thread_that_ends_without_a_word_leaves_a_deadlock():
+    check_script("""
+        import threading, time
+        from microthread import DeadlockError, deferred
+        threading.Thread(target=time.sleep, args=(0.05,)).start()
+        try:
+            deferred().wait()
+        except DeadlockError:
+            print("ok")
+    """, timeout=10)
+
+
+def test_busy_worker_is_no_deadlock_and_an_idle_one_is_nobody():
+    check_script("""
+        import time
+        from microthread import DeadlockError, deferred, run_blocking
+        run_blocking(time.sleep, 0.05)
+        try:
+            deferred().wait()
+        except DeadlockError:
+            print("ok")
+    """, timeout=10)
+
+
+def test_deadlock_in_another_os_thread_is_told_to_its_main():
+    check_script("""
+        import threading
+        from microthread import DeadlockError, deferred, sleep
+        def work():
+            try:
+                deferred().wait(5)
+            except TimeoutError:
+                print("timed out")
+            except DeadlockError:
+                print("told")
+        thread = threading.Thread(target=work)
+        thread.start()
+        sleep(0.01)
+        print("ok")
+    """.replace("wait(5)", "wait(0.02)"), "ok\ntimed out\n", timeout=10)
+
+
+def test_five_hundred_waiters_make_a_bounded_text():
+    check_script("""
+        from microthread import DeadlockError, deferred, spawn
+        d = deferred()
+        for _ in range(500):
+            spawn(d.wait)
+        try:
+            d.wait()
+        except DeadlockError as error:
+            text = str(error)
+        assert "450" in text.splitlines()[-1] or "451" in text.splitlines()[-1], text[-200:]
+        print("ok")
+    """, timeout=10)

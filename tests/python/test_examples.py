@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""Every program in examples/ runs, says what it should, and ends."""
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support import child_environment, kill_session
+
+EXAMPLES = Path(os.environ.get("MT_SRCDIR", Path(__file__).parents[2])) / "examples"
+TIMEOUT = 60  # seconds
+
+
+def run(name, *args):
+    """The lines that it prints; it must end well, with nothing on stderr."""
+    done = subprocess.run([sys.executable, EXAMPLES / name, *args], text=True, timeout=TIMEOUT,
+                          env=child_environment(), capture_output=True)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout.splitlines()
+
+
+def test_every_example_is_tested():
+    text = Path(__file__).read_text(encoding="utf-8")
+    tested = set(re.findall(r'(?:run\(|EXAMPLES / )"(\w+\.py)"', text))
+    assert {path.name for path in EXAMPLES.glob("*.py")} == tested
+
+
+def test_echo_server():
+    server = subprocess.Popen([sys.executable, EXAMPLES / "echo_server.py"], text=True,
+                              env=child_environment(), stdout=subprocess.PIPE,
+                              start_new_session=True)
+    try:
+        port = int(server.stdout.readline().split()[-1])
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as sock:
+                sock.sendall(b"hello")
+                assert sock.recv(100) == b"hello"
+    finally:
+        kill_session(server.pid)
+        server.wait()
+        server.stdout.close()
+
+
+def test_echo_load():
+    lines = run("echo_load.py", "50", "2000")
+    table = {line[:14].strip(): line[14:].split()[0] for line in lines}
+    assert table["connections"] == "50" and table["messages"] == "2,000", lines
+    assert list(table)[2:] == ["seconds", "messages/s", "server CPU", "latency p50", "latency p99"]
+
+
+def test_echo_load_fails_when_an_echo_is_wrong(tmp_path):
+    (tmp_path / "echo_load.py").write_text((EXAMPLES / "echo_load.py").read_text(encoding="utf-8"),
+                                           encoding="utf-8")
+    server = (EXAMPLES / "echo_server.py").read_text(encoding="utf-8")
+    wrong = server.replace("sock.sendall(data)", "sock.sendall(data.replace(b'7', b'8'))")
+    assert wrong != server
+    (tmp_path / "echo_server.py").write_text(wrong, encoding="utf-8")
+    done = subprocess.run([sys.executable, tmp_path / "echo_load.py", "10", "500"], text=True,
+                          timeout=TIMEOUT, env=child_environment(), capture_output=True)
+    assert done.returncode == 1 and "not what was sent" in done.stderr, done
+
+
+def test_echo_pipe():
+    assert run("echo_pipe.py") == ["came back: one", "came back: two", "came back: three"]
+
+
+def test_chat_server():
+    assert run("chat_server.py") == [
+        "Ann hears: * Bob has joined", "Ann hears: * Cem has joined", "Bob hears: * Cem has joined",
+        "Bob hears: Ann: hello", "Cem hears: Ann: hello",
+        "Ann hears: * Bob has left", "Cem hears: * Bob has left"]
+
+
+def test_pipeline():
+    text = (EXAMPLES / "pipeline.py").read_text(encoding="utf-8").splitlines()
+    expected = sorted((line for line in text if "def " in line), key=str.strip)
+    assert run("pipeline.py") == [f"{n:4}  {line}" for n, line in enumerate(expected, 1)]
+
+
+def test_pipeline_over_another_file(tmp_path):
+    (tmp_path / "words").write_text("pear\nplum\nfig\napple\n", encoding="utf-8")
+    assert run("pipeline.py", "p", tmp_path / "words") == ["   1  apple", "   2  pear", "   3  plum"]
+
+
+@pytest.mark.parametrize("count", [1, 10, 100])
+def test_sieve(count):
+    primes = [n for n in range(2, 600) if all(n % d for d in range(2, n))][:count]
+    assert run("sieve.py", str(count)) == [" ".join(map(str, primes))]
+
+
+def test_crawler():
+    (line,) = run("crawler.py")
+    pages, links, fetchers, seconds, alone = re.findall(r"[\d.]+", line)
+    assert (pages, fetchers) == ("60", "20") and float(seconds) < float(alone), line
+
+
+def test_tree_walk(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for name in ("z.txt", "a/y.txt", "a/b/x.txt", "a/b/x.c"):
+        (tmp_path / name).touch()
+    lines = run("tree_walk.py", tmp_path, ".txt")
+    assert lines == [str(tmp_path / name) for name in ("a/b/x.txt", "a/y.txt", "z.txt")]

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: MIT
+"""os.fork() in a micro-thread: the child keeps only the one that forked."""
+import pytest
+
+from support import check_script
+
+START = """
+    import os, sys, warnings
+    warnings.simplefilter("ignore")
+    import microthread
+    from microthread import current, deferred, micro_pipe, run, sleep, spawn, threads, yield_now
+
+    def finish(pid):
+        _, status = os.waitpid(pid, 0)
+        print("status", os.waitstatus_to_exitcode(status))
+"""
+
+
+def check(body, expected):
+    check_script(START + body, expected, timeout=15)
+
+
+def test_child_has_the_forking_one_only_and_ends_with_it():
+    check("""
+    def other():
+        try:
+            sleep(0.02)
+            print("other of", "parent" if os.getpid() == parent else "child")
+        finally:
+            if os.getpid() != parent:
+                print("never in the child")
+    def work():
+        pid = os.fork()
+        if pid:
+            finish(pid)
+            return
+        assert threads() == [current()], threads()
+        sleep(0.001)
+        assert spawn(lambda: 5).wait() == 5
+        print("child ends", flush=True)
+    parent = os.getpid()
+    spawn(other)
+    yield_now()
+    spawn(work).wait()
+    sleep(0.03)
+    print("parent ends")
+    """, "child ends\nstatus 0\nother of parent\nparent ends\n")
+
+
+def test_child_runs_finally_blocks_of_what_it_spawned():
+    check("""
+    def work():
+        pid = os.fork()
+        if pid:
+            return finish(pid)
+        def parked():
+            try:
+                sleep(60)
+            finally:
+                print("left", flush=True)
+        spawn(parked)
+        sleep(0.001)
+    spawn(work).wait()
+    """, "left\nstatus 0\n")
+
+
+@pytest.mark.parametrize("end, status", [("sys.exit(5)", 5), ("os._exit(6)", 6), ("return 1", 0)])
+def test_end_of_the_forked_one_is_the_end_of_the_child(end, status):
+    check(f"""
+    def work():
+        pid = os.fork()
+        if pid:
+            return finish(pid)
+        {end}
+    spawn(work).wait()
+    """, f"status {status}\n")
+
+
+def test_failure_of_the_forked_one_ends_the_child_with_status_one():
+    from support import run_script
+
+    done = run_script(START + """
+    def work():
+        pid = os.fork()
+        if pid:
+            return finish(pid)
+        raise ValueError("in the child")
+    spawn(work).wait()
+    """)
+    assert done.stdout == "status 1\n" and done.stderr.count("ValueError: in the child") == 1
+
+
+def test_fork_in_main_leaves_main_only():
+    check("""
+    spawn(sleep, 60)
+    sleep(0.001)
+    pid = os.fork()
+    if pid:
+        finish(pid)
+    else:
+        assert threads() == [current()]
+        sleep(0.001)
+        print("child", flush=True)
+    """, "child\nstatus 0\n")
+
+
+def test_fork_in_a_child_in_a_child():
+    check("""
+    def work(depth):
+        spawn(sleep, 60)
+        sleep(0.001)
+        pid = os.fork()
+        if pid:
+            finish(pid)
+        elif depth:
+            spawn(work, depth - 1).wait()
+        else:
+            print("deepest", flush=True)
+        sys.stdout.flush()
+    spawn(work, 2).wait()
+    """, "deepest\nstatus 0\nstatus 0\nstatus 0\n")
+
+
+def test_fork_deep_in_calls_and_in_run():
+    check("""
+    def deep(n):
+        if n:
+            return deep(n - 1)
+        pid = os.fork()
+        if pid:
+            return finish(pid)
+        run(sleep, 0.001)
+        print("child", flush=True)
+    run(deep, 50)
+    """, "child\nstatus 0\n")
+
+
+def test_pipes_and_deferreds_work_in_the_child():
+    check("""
+    pipe, d = micro_pipe(0), deferred()
+    def reader(name):
+        print(name, pipe.take(), flush=True)
+    spawn(reader, "parent")
+    spawn(d.wait)
+    yield_now()
+    def work():
+        pid = os.fork()
+        if pid:
+            return finish(pid)
+        spawn(reader, "child")
+        pipe.put("item")
+        d.callback("x")
+        assert d.wait() == "x"
+        d.reset()
+        yield_now()
+    spawn(work).wait()
+    pipe.put("item")
+    yield_now()
+    """, "child item\nstatus 0\nparent item\n")
+
+
+def test_waiting_in_the_child_for_one_left_behind_raises():
+    check("""
+    from concurrent.futures import CancelledError
+    other = spawn(sleep, 60)
+    sleep(0.001)
+    def work():
+        pid = os.fork()
+        if pid:
+            return finish(pid)
+        assert other.done()
+        try:
+            other.wait()
+        except CancelledError:
+            print("child", flush=True)
+    spawn(work).wait()
+    """, "child\nstatus 0\n")
+
+
+def test_fork_in_another_os_thread():
+    check("""
+    import threading
+    spawn(sleep, 60)
+    sleep(0.001)
+    def work():
+        def inner():
+            pid = os.fork()
+            if pid:
+                return finish(pid)
+            assert threads() == [current()]
+            sleep(0.001)
+            assert spawn(lambda: 5).wait() == 5
+            print("child", flush=True)
+        spawn(sleep, 0.05)
+        spawn(inner).wait()
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    """, "child\nstatus 0\n")
+
+
+@pytest.mark.parametrize("end, status", [("sys.exit(5)", 5), ("return 1", 0), ("sys.exit()", 0)])
+def test_end_of_the_child_forked_in_another_os_thread(end, status):
+    check(f"""
+    import atexit, threading
+    def inner():
+        pid = os.fork()
+        if pid:
+            return finish(pid)
+        def parked():
+            try:
+                sleep(60)
+            finally:
+                print("left", flush=True)
+        spawn(parked)
+        sleep(0)
+        atexit.register(print, "atexit")
+        {end}
+    def work():
+        spawn(sleep, 0.05)
+        spawn(inner).wait()
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    """, f"atexit\nleft\nstatus {status}\n")
+
+
+def test_child_of_a_fork_with_other_os_threads_waiting():
+    check("""
+    import threading
+    d = deferred()
+    some = [threading.Thread(target=d.wait) for _ in range(3)]
+    for thread in some:
+        thread.start()
+    sleep(0.005)
+    def work():
+        pid = os.fork()
+        if pid:
+            return finish(pid)
+        sleep(0.001)
+        d.callback(1)
+        print("child", flush=True)
+    spawn(work).wait()
+    d.callback(1)
+    for thread in some:
+        thread.join()
+    """, "child\nstatus 0\n")
+
+
+def test_fork_before_anything_was_used():
+    check("""
+    pid = os.fork()
+    if pid:
+        finish(pid)
+    else:
+        print(spawn(lambda: "child").wait(), flush=True)
+    """, "child\nstatus 0\n")
+
+
+def test_run_blocking_works_in_the_child():
+    check("""
+    from microthread import run_blocking
+    assert run_blocking(int, "5") == 5
+    def work():
+        pid = os.fork()
+        if pid:
+            return finish(pid)
+        print(run_blocking(int, "6"), flush=True)
+    spawn(work).wait()
+    print(run_blocking(int, "7"))
+    """, "6\nstatus 0\n7\n")
+
+
+def test_deadlock_is_seen_in_the_child():
+    check("""
+    def work():
+        pid = os.fork()
+        if pid:
+            return finish(pid)
+        try:
+            deferred().wait()
+        except microthread.DeadlockError:
+            print("child", flush=True)
+    spawn(work).wait()
+    """, "child\nstatus 0\n")
+
+
+def test_atexit_functions_run_in_the_child():
+    check("""
+    import atexit
+    def work():
+        pid = os.fork()
+        if pid:
+            return finish(pid)
+        atexit.register(lambda: print("atexit", run(lambda: 5), flush=True))
+    spawn(work).wait()
+    """, "atexit 5\nstatus 0\n")
+
+
+def test_a_hundred_children():
+    check("""
+    def work(n):
+        pid = os.fork()
+        if pid:
+            yield_now()
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == n
+            return 1
+        sleep(0)
+        sys.exit(n)
+    print(sum(thread.wait() for thread in [spawn(work, n) for n in range(50)]))
+    """, "50\n")

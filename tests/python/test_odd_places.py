@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: MIT
+"""Switching where one would rather not: __del__, sort keys, imports, weak references, C calls."""
+import gc
+import sys
+import weakref
+
+import pytest
+
+from microthread import deferred, micro_pipe, run, sleep, spawn, yield_now
+from support import check_script
+
+
+def test_switch_in_del():
+    log = []
+
+    class Thing:
+        def __init__(self, n):
+            self.n = n
+
+        def __del__(self):
+            sleep(0.001)
+            log.append(self.n)
+
+    def work(n):
+        Thing(n)
+        return n
+
+    assert [thread.wait() for thread in [spawn(work, n) for n in range(5)]] == list(range(5))
+    assert sorted(log) == list(range(5))
+
+
+def test_wait_in_del_of_an_argument_and_of_a_result():
+    log = []
+
+    class Thing:
+        def __del__(self):
+            yield_now()
+            sleep(0.001)
+            log.append(1)
+
+    for fn in (lambda thing: None, lambda thing: thing):
+        thread = spawn(fn, Thing())
+        thread._join()
+        del thread
+        for _ in range(3):
+            sleep(0.002)
+    assert log == [1, 1]
+
+
+def test_switch_in_a_sort_key():
+    def work(n):
+        def key(x):
+            yield_now()
+            return (x * n) % 101
+
+        return sorted(range(100), key=key)
+
+    values = [thread.wait() for thread in [spawn(work, n) for n in range(1, 5)]]
+    assert values == [sorted(range(100), key=lambda x: x * n % 101) for n in range(1, 5)]
+
+
+def test_switch_in_a_weak_reference_callback():
+    log = []
+
+    class Thing:
+        pass
+
+    def callback(ref):
+        sleep(0.001)
+        log.append("callback")
+
+    def work():
+        thing = Thing()
+        ref = weakref.ref(thing, callback)
+        del thing
+        return ref() is None
+
+    assert [thread.wait() for thread in [spawn(work), spawn(work)]] == [True, True]
+    assert log == ["callback", "callback"]
+
+
+def test_failure_in_del_and_weak_reference_callback_is_unraisable(monkeypatch):
+    seen = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: seen.append(args.exc_type))
+
+    class Thing:
+        def __del__(self):
+            yield_now()
+            raise LookupError
+
+    def work():
+        thing = Thing()
+        ref = weakref.ref(thing, lambda ref: yield_now() or 1 / 0)
+        del thing
+        yield_now()
+        return ref()
+
+    assert spawn(work).wait() is None
+    assert sorted(error.__name__ for error in seen) == ["LookupError", "ZeroDivisionError"]
+
+
+def test_collection_whose_finalizers_wait():
+    log = []
+
+    class Thing:
+        def __del__(self):
+            sleep(0.001)
+            log.append(1)
+
+    def work():
+        for _ in range(5):
+            a = Thing()
+            a.me = a
+        del a
+        gc.collect()
+
+    thread, other = spawn(work), spawn(gc.collect)
+    thread.wait()
+    other.wait()
+    gc.collect()
+    assert len(log) == 5
+
+
+def test_switch_in_hash_eq_and_call_of_c_functions():
+    class Key:
+        def __init__(self, n):
+            self.n = n
+
+        def __hash__(self):
+            yield_now()
+            return 1
+
+        def __eq__(self, other):
+            yield_now()
+            return self.n == other.n
+
+    def work(n):
+        keys = {Key(i): i for i in range(5)}
+        values = list(map(lambda x: yield_now() or x, range(5)))
+        return len(keys), sum(values), max(range(5), key=lambda x: yield_now() or -x)
+
+    assert [thread.wait() for thread in [spawn(work, n) for n in range(4)]] == [(5, 10, 0)] * 4
+
+
+@pytest.fixture
+def modules(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def test_import_that_waits(modules):
+    (modules / "slow_one.py").write_text("import microthread\nmicrothread.sleep(0.002)\nx = 1\n")
+
+    def work():
+        import slow_one
+
+        return slow_one.x
+
+    assert spawn(work).wait() == 1
+
+
+@pytest.mark.xfail(strict=True, reason="import locks know OS threads only: not solved yet")
+def test_two_that_import_one_module_at_once_both_get_it_whole(modules):
+    (modules / "slow_two.py").write_text("import microthread\nmicrothread.sleep(0.005)\nx = 1\n")
+
+    def plain():
+        import slow_two
+
+        return slow_two.x
+
+    def name():
+        from slow_two import x
+
+        return x
+
+    some = [spawn(plain), spawn(name), spawn(plain)]
+    assert [thread.wait() for thread in some] == [1, 1, 1]
+
+
+def test_two_that_import_different_modules_at_once(modules):
+    for name in ("slow_a", "slow_b"):
+        (modules / f"{name}.py").write_text("import microthread\nmicrothread.sleep(0.002)\nx = 1\n")
+    some = [spawn(__import__, "slow_a"), spawn(__import__, "slow_b")]
+    assert [thread.wait().x for thread in some] == [1, 1]
+
+
+@pytest.mark.xfail(strict=True, reason="import locks know OS threads only: not solved yet")
+def test_failed_import_fails_in_both_and_can_be_tried_again(modules):
+    (modules / "broken.py").write_text("import microthread\nmicrothread.sleep(0.002)\n1 / 0\n")
+    for _ in range(2):
+        for thread in [spawn(__import__, "broken"), spawn(__import__, "broken")]:
+            with pytest.raises(ZeroDivisionError):
+                thread.wait()
+
+
+def test_big_imports_and_the_compiler_fit_a_micro_thread():
+    check_script("""
+        from microthread import spawn
+        def work():
+            import asyncio, decimal, json, re, ssl, unittest, xml.dom.minidom
+            re.compile("(a|b)*" * 50 + "(?:x(?:y(?:z)))")
+            json.loads("[" * 100 + "]" * 100)
+            compile("(" * 80 + "1" + ")" * 80, "x", "eval")
+            return "ok"
+        print(spawn(work).wait())
+    """)
+
+
+def test_deep_c_recursion_raises_instead_of_crashing():
+    check_script("""
+        import sys
+        from microthread import micro_thread, spawn
+        class A:
+            def __getattr__(self, name):
+                return getattr(self, name + "x")
+        def nest():
+            x = []
+            for _ in range(100_000):
+                x = [x]
+            return repr(x)
+        for fn in (lambda: A().x, nest):
+            thread = spawn(fn)
+            thread._join()
+            assert isinstance(thread.exception(), RecursionError), thread.exception()
+        print("ok")
+    """)
+
+
+def test_run_inside_del_inside_run():
+    log = []
+
+    class Thing:
+        def __del__(self):
+            log.append(run(lambda: sleep(0.001) or "del"))
+
+    def work():
+        Thing()
+        return "done"
+
+    assert run(work) == "done" and log == ["del"]
+
+
+def test_cancel_while_in_del_of_another():
+    gate = deferred()
+
+    class Thing:
+        def __del__(self):
+            gate.wait()
+
+    def work():
+        thing = Thing()
+        del thing
+        sleep(10)
+
+    thread = spawn(work)
+    sleep(0.001)
+    assert thread.state == "waiting"
+    gate.callback(1)
+    sleep(0.001)
+    thread.cancel()
+    thread._join()
+    assert thread.cancelled()
+
+
+def test_exception_group_and_with_stack_across_switches():
+    import contextlib
+
+    def work(n):
+        with contextlib.ExitStack() as stack:
+            for _ in range(3):
+                stack.callback(yield_now)
+            try:
+                raise ExceptionGroup("g", [ValueError(n), KeyError(n)])
+            except* ValueError as group:
+                yield_now()
+                assert group.exceptions[0].args == (n,)
+            except* KeyError:
+                yield_now()
+        return n
+
+    assert [thread.wait() for thread in [spawn(work, n) for n in range(4)]] == [0, 1, 2, 3]
+
+
+def test_print_from_many(capsys):
+    for thread in [spawn(print, n) for n in range(5)]:
+        thread.wait()
+    assert capsys.readouterr().out == "0\n1\n2\n3\n4\n"
+
+
+def test_asyncio_beside_micro_threads():
+    import asyncio
+
+    async def main():
+        await asyncio.sleep(0.001)
+        yield_now()
+        return 5
+
+    assert spawn(asyncio.run, main()).wait() == 5
+    assert asyncio.run(main()) == 5
+
+
+def test_pipe_of_pipes_under_pressure_of_the_collector():
+    pipe = micro_pipe(2)
+
+    def write():
+        for _ in range(50):
+            inner = micro_pipe()
+            inner.put(inner)
+            pipe.put(inner)
+            gc.collect(0)
+        pipe.close()
+
+    thread = spawn(write)
+    assert sum(1 for inner in pipe if inner.take() is inner) == 50
+    thread.wait()
