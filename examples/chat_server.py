@@ -5,30 +5,34 @@ Each client has a pipe and a micro-thread that sends what comes through it, so n
 one; one that is 100 lines behind is thrown out. Without PORT three people talk and it ends.
 """
 
+import contextlib
 import queue
 import sys
 
 from microthread import StreamServer, micro_pipe, socket, spawn
 
-clients = {}  # name -> pipe of lines to send
+clients = {}  # name -> (its socket, the pipe of lines to send to it)
 
 
 def say(line, speaker):
-    for name, pipe in list(clients.items()):
+    for name, (sock, pipe) in list(clients.items()):
         if name != speaker:
             try:
                 pipe.put_nowait(line)
             except queue.Full:
-                pipe.close()  # its sender ends, and with it the connection
+                hang_up(sock)
+
+
+def hang_up(sock):
+    """Both its reader and its sender end."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def send_lines(sock, pipe):
-    try:
+    with contextlib.suppress(OSError):  # the client has gone; its reader sees that, too
         for line in pipe:
             sock.sendall(f"{line}\n".encode())
-        sock.shutdown(socket.SHUT_RDWR)  # ends the reader, too
-    except OSError:
-        pipe.close()  # the client has gone; the reader sees that by itself
 
 
 def chat(sock, address):
@@ -37,17 +41,18 @@ def chat(sock, address):
     if not name or name in clients:
         sock.sendall(b"choose another name\n")
         return
-    pipe = clients[name] = micro_pipe(100)
+    pipe = micro_pipe(100)
     sender = spawn(send_lines, sock, pipe)
+    clients[name] = sock, pipe
     say(f"* {name} has joined", name)
     try:
-        for line in lines:
-            say(f"{name}: {line.rstrip()}", name)
-    except ConnectionError:
-        pass
+        with contextlib.suppress(ConnectionError):
+            for line in lines:
+                say(f"{name}: {line.rstrip()}", name)
     finally:
         del clients[name]
         say(f"* {name} has left", name)
+        hang_up(sock)
         pipe.close()
         sender.wait()
 

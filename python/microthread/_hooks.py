@@ -5,7 +5,7 @@ import atexit
 import os
 import sys
 
-from microthread import _core
+from microthread import _core, _imports
 
 
 def excepthook(args: _core.ExceptHookArgs, /) -> None:
@@ -50,5 +50,6 @@ def end_child(exception: BaseException | None) -> None:
         os._exit(status & 0xFF)
 
 
+_imports.install()
 atexit.register(_core._shut_down)
 os.register_at_fork(after_in_child=_core._after_fork)

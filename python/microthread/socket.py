@@ -188,7 +188,7 @@ class socket(_SocketType):
     def _close_lingering(self) -> None:
         """SO_LINGER is on and close() may block until all is sent: let a worker wait for it."""
         self.setblocking(False)  # detach() leaves it so
-        _run_blocking(_os.close, self.detach())
+        _run_blocking(_os.close, super().detach())
 
 
 _core._set_socket_class(socket)

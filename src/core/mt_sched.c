@@ -106,8 +106,8 @@ finish(struct mt_sched *sched, struct mt_thread *thread)
     sched->dead = thread;
 }
 
-static void
-drop_dead(struct mt_sched *sched)
+void
+mt_sched_drop_dead(struct mt_sched *sched)
 {
     while (sched->dead) {
         struct mt_thread *thread = sched->dead;
@@ -141,7 +141,7 @@ stack_main(void *argument)
         self->state = MT_THREAD_RUNNING;
         sched->budget = MT_BUDGET;
         if (MT_UNLIKELY(sched->dead != NULL))
-            drop_dead(sched);
+            mt_sched_drop_dead(sched);
         sched->hooks->run(sched, self, 0);
         self->stack = NULL;
         finish(sched, self);
@@ -184,7 +184,7 @@ mt_sched_leave(struct mt_sched *sched)
     self->state = MT_THREAD_RUNNING;
     sched->budget = MT_BUDGET;
     if (MT_UNLIKELY(sched->dead != NULL))
-        drop_dead(sched);
+        mt_sched_drop_dead(sched);
 }
 
 /* ---- choosing the next one ---- */
@@ -358,7 +358,7 @@ mt_sched_new(const struct mt_sched_config *config, struct mt_thread *main, struc
 void
 mt_sched_free(struct mt_sched *sched)
 {
-    drop_dead(sched);
+    mt_sched_drop_dead(sched);
     mt_mailbox_drain(&sched->mailbox);
     sched->reactor_ops->close(sched->reactor);
     mt_heap_fini(&sched->timers);

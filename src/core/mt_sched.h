@@ -133,10 +133,15 @@ mt_sched_abandon_waits(struct mt_thread *thread);
 
 /* In the child of a fork, on the micro-thread that forked: it becomes the main one, the others are
    abandoned where they are. Calls `abandon` for each of those after it is out of all lists; it
-   must not run any of the language's code. Their references are dropped at the next switch.
+   must not run any of the language's code. The caller drops their references by
+   mt_sched_drop_dead() once its own house is in order.
    Returns 0 or an error of the reactor's after_fork. */
 int
 mt_sched_after_fork(struct mt_sched *sched, void (*abandon)(struct mt_thread *thread));
+
+/* Drop the references to those that are done. On a running micro-thread; may park. */
+void
+mt_sched_drop_dead(struct mt_sched *sched);
 
 /* The monotonic clock of this scheduler's reactor. */
 static inline mt_time

@@ -51,7 +51,7 @@ mtpy_pipe_put(struct mtpy_pipe *self, PyObject *item, mt_time timeout)
 {
     struct mt_pipe *core = &self->core;
     Py_INCREF(item);
-    int error = timeout ? mt_heed(core->sched) : 0;
+    int error = mt_heed(core->sched);
     if (MT_LIKELY(error == 0))
         error = mt_pipe_try_put(core, item);
     if (MT_LIKELY(error == 0)) {
@@ -76,7 +76,7 @@ mtpy_pipe_take(struct mtpy_pipe *self, PyObject **item, mt_time timeout)
 {
     struct mt_pipe *core = &self->core;
     void *value = NULL;
-    int error = timeout ? mt_heed(core->sched) : 0;
+    int error = mt_heed(core->sched);
     if (MT_LIKELY(error == 0))
         error = mt_pipe_try_take(core, &value);
     if (MT_LIKELY(error == 0)) {

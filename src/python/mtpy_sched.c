@@ -469,9 +469,12 @@ mtpy_sched_after_fork(struct mtpy_state *state)
         here->main = (struct mtpy_thread *)Py_NewRef(mtpy_thread_current(here));
     if (!error)
         error = open_signal_fd(here);
-    if (error)
+    if (error) {
         mtpy_raise(error);
-    return error ? -1 : 0;
+        return -1;
+    }
+    mt_sched_drop_dead(here->core);
+    return 0;
 }
 
 void

@@ -156,6 +156,7 @@ watch_entry(struct selection *selection, struct mt_wait *wait, struct entry *ent
         break;
     case MTPY_CASE_DEFERRED:
         mt_wait_add(wait, clause, MT_WAIT_DEFERRED, entry->object);
+        clause->value = mtpy_deferred_core(entry->object); /* a fork counts its waiters by it */
         list = &mtpy_deferred_core(entry->object)->waiters;
         mtpy_deferred_core(entry->object)->waiting++;
         break;

@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -25,24 +26,45 @@ def run(name, *args):
 
 def test_every_example_is_tested():
     text = Path(__file__).read_text(encoding="utf-8")
-    tested = set(re.findall(r'(?:run\(|EXAMPLES / )"(\w+\.py)"', text))
+    tested = set(re.findall(r'(?:run\(|start\()"(\w+\.py)"', text))
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested
 
 
-def test_echo_server():
-    server = subprocess.Popen([sys.executable, EXAMPLES / "echo_server.py"], text=True,
+def start(name, *args):
+    """The process of a server, and its port, which it prints or was given."""
+    server = subprocess.Popen([sys.executable, EXAMPLES / name, *args], text=True,
                               env=child_environment(), stdout=subprocess.PIPE,
                               start_new_session=True)
+    port = int(args[0] if args else server.stdout.readline().split()[-1])
+    for _ in range(1000):
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            break
+        except ConnectionRefusedError:
+            time.sleep(0.01)
+    return server, port
+
+
+def stop(server):
+    kill_session(server.pid)
+    server.wait()
+    server.stdout.close()
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return sock.getsockname()[1]
+
+
+def test_echo_server():
+    server, port = start("echo_server.py")
     try:
-        port = int(server.stdout.readline().split()[-1])
         for _ in range(3):
             with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as sock:
                 sock.sendall(b"hello")
                 assert sock.recv(100) == b"hello"
     finally:
-        kill_session(server.pid)
-        server.wait()
-        server.stdout.close()
+        stop(server)
 
 
 def test_echo_load():
@@ -73,6 +95,28 @@ def test_chat_server():
         "Ann hears: * Bob has joined", "Ann hears: * Cem has joined", "Bob hears: * Cem has joined",
         "Bob hears: Ann: hello", "Cem hears: Ann: hello",
         "Ann hears: * Bob has left", "Cem hears: * Bob has left"]
+
+
+def test_chat_server_throws_out_whom_it_waits_for():
+    """One who never reads does not keep the others from hearing."""
+    server, port = start("chat_server.py", str(free_port()))
+    try:
+        deaf, ann, bob = (socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
+                          for _ in range(3))
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with deaf, ann, bob, bob.makefile("r") as heard:
+            deaf.sendall(b"Deaf\n")
+            ann.sendall(b"Ann\n")
+            bob.sendall(b"Bob\n")
+            line = "x" * 100_000
+            for n in range(200):
+                ann.sendall(f"{n} {line}\n".encode())
+                while not (text := heard.readline()).startswith(f"Ann: {n} "):
+                    assert text.startswith("* "), text
+            while "* Deaf has left" not in text:
+                text = heard.readline()
+    finally:
+        stop(server)
 
 
 def test_pipeline():
