@@ -101,13 +101,14 @@ def test_chat_server_throws_out_whom_it_waits_for():
     """One who never reads does not keep the others from hearing."""
     server, port = start("chat_server.py", str(free_port()))
     try:
-        deaf, ann, bob = (socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
+        ann, bob, deaf = (socket.create_connection(("127.0.0.1", port), timeout=10)
                           for _ in range(3))
-        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        with deaf, ann, bob, bob.makefile("r") as heard:
-            deaf.sendall(b"Deaf\n")
-            ann.sendall(b"Ann\n")
+        with ann, bob, deaf, bob.makefile("r") as heard:
             bob.sendall(b"Bob\n")
+            time.sleep(0.2)  # nobody says when the first one is there
+            for name, sock in (("Ann", ann), ("Deaf", deaf)):
+                sock.sendall(f"{name}\n".encode())
+                assert heard.readline() == f"* {name} has joined\n"
             notices = []
             for n in range(200):
                 ann.sendall(f"{n} {'x' * 100_000}\n".encode())
