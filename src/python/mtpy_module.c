@@ -128,7 +128,17 @@ wait_fd(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
     struct mtpy_sched *sched = fd < 0 ? NULL : mtpy_sched_get(mtpy_state_of(module));
     if (!sched)
         return NULL;
-    int error = mt_io_wait(sched->core, fd, events, mt_sched_deadline(sched->core, timeout), false);
+    int error = MT_ETIMEDOUT;
+    if (timeout == 0) {
+        int is_ready = mtpy_fd_is_ready(fd, (enum mt_fd_events)events);
+        if (is_ready < 0)
+            return NULL;
+        if (is_ready)
+            error = 0;
+    } else {
+        error =
+            mt_io_wait(sched->core, fd, events, mt_sched_deadline(sched->core, timeout), false);
+    }
     if (error)
         return mtpy_raise(error);
     Py_RETURN_NONE;

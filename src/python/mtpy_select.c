@@ -77,10 +77,10 @@ read_case(struct mtpy_state *state, struct entry *entry, PyObject *given, Py_ssi
     return -1;
 }
 
-static int
-is_fd_ready(int fd, short events)
+int
+mtpy_fd_is_ready(int fd, enum mt_fd_events events)
 {
-    struct pollfd polled = {.fd = fd, .events = events};
+    struct pollfd polled = {.fd = fd, .events = events == MT_FD_READ ? POLLIN : POLLOUT};
     int count = poll(&polled, 1, 0);
     if (count > 0 && polled.revents & POLLNVAL) {
         mtpy_raise(mt_error_from_errno(EBADF));
@@ -123,10 +123,10 @@ try_entry(struct selection *selection, struct entry *entry, PyObject **value)
         is_ready = mtpy_pipe_try_put(entry->object, entry->value);
         break;
     case MTPY_CASE_READABLE:
-        is_ready = is_fd_ready((int)entry->number, POLLIN);
+        is_ready = mtpy_fd_is_ready((int)entry->number, MT_FD_READ);
         break;
     case MTPY_CASE_WRITABLE:
-        is_ready = is_fd_ready((int)entry->number, POLLOUT);
+        is_ready = mtpy_fd_is_ready((int)entry->number, MT_FD_WRITE);
         break;
     case MTPY_CASE_AFTER:
         is_ready = entry->number == 0;
@@ -206,6 +206,8 @@ finish_entry(struct entry *entry, int result)
     case MTPY_CASE_THREAD:
         return mtpy_thread_outcome((struct mtpy_thread *)entry->object);
     default:
+        if (!result && mt_fd_clause_is_stale(&entry->clause))
+            result = mt_error_from_errno(EBADF); /* closed before it was our turn */
         return result ? mtpy_raise(result) : Py_NewRef(Py_None);
     }
 }

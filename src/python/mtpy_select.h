@@ -28,6 +28,10 @@ mtpy_case_new(struct mtpy_state *state, enum mtpy_case_kind kind, PyObject *obje
 PyObject *
 mtpy_select(struct mtpy_state *state, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 
+/* Ask the kernel, without waiting: 1 ready, 0 not, -1 with an exception (EBADF). */
+int
+mtpy_fd_is_ready(int fd, enum mt_fd_events events);
+
 /* ---- what the types offer ---- */
 
 /* Each try: 1 when it went ahead, with *value new; 0 when it would wait; -1 with an exception. */

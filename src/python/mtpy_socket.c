@@ -206,7 +206,7 @@ socket_detach(PyObject *object, PyObject *unused)
     if (fd >= 0) {
         /* Others shall find what a socket with this time-out would leave them. */
         if (self->timeout == MT_FOREVER && set_nonblocking(fd, false) < 0)
-            return NULL;
+            PyErr_Clear(); /* somebody has closed it */
         self->fd = -1;
         mtpy_socket_forget(self->state, fd);
     }

@@ -238,3 +238,29 @@ def test_waiting_for_names_every_case():
     assert "take from" in thread.waiting_for and " or deferred" in thread.waiting_for
     thread.cancel()
     yield_now()
+
+
+def test_wait_readable_with_timeout_zero_asks_the_kernel():
+    from microthread import wait_readable, wait_writable
+
+    left, right = socket.socketpair()
+    with left, right:
+        with pytest.raises(TimeoutError):
+            wait_readable(left, 0)
+        wait_writable(left, 0)
+        right.send(b"x")
+        wait_readable(left, 0)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        wait_readable(1_000_000, 0)
+
+
+def test_descriptor_closed_while_select_waits_is_an_error():
+    from microthread import socket as our_socket
+
+    left, right = our_socket.socketpair()
+    with left, right:
+        waiting = spawn(select, readable(left), micro_pipe().taking())
+        yield_now()
+        left.close()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            waiting.wait()
