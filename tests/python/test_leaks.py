@@ -5,9 +5,12 @@ import pytest
 from support import check_script
 
 MEASURE = """
-    import gc, sys, threading
+    import gc, os, sys, threading
     import microthread
     from microthread import current, deferred, micro_pipe, micro_thread, run, sleep, spawn, yield_now
+
+    # AddressSanitizer keeps freed memory for a while: its growth says nothing about ours.
+    MEMORY_IS_OURS = "asan" not in os.environ.get("LD_PRELOAD", "")
 
     def resident():
         with open("/proc/self/statm") as file:
@@ -32,7 +35,7 @@ MEASURE = """
         grown, more = resident() - before, sys.getallocatedblocks() - blocks
         assert Thing.alive == 0, Thing.alive
         assert more < 500, more
-        assert grown < 3_000_000, grown
+        assert grown < 3_000_000 or not MEMORY_IS_OURS, grown
         assert microthread.stats()["threads"] == 1
         print("ok")
 """
@@ -175,5 +178,5 @@ def test_scheduler_of_an_os_thread_leaves_nothing_behind(body):
     check(cycle, 600, 50)
     assert len(os.listdir("/proc/self/fd")) <= descriptors
     with open("/proc/self/maps") as file:
-        assert len(file.readlines()) < maps + 20
+        assert len(file.readlines()) < maps + 20 or not MEMORY_IS_OURS
     """, timeout=60)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Out of memory: each of our allocations failing in turn, CPython's too, and no room for stacks."""
 import importlib.util
+import os
 
 import pytest
 
@@ -200,6 +201,8 @@ def test_no_descriptors_left_for_a_scheduler():
     """)
 
 
+@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""),
+                    reason="AddressSanitizer needs more address space than the limit leaves")
 def test_more_threads_than_memory():
     check("""
     import resource
