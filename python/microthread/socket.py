@@ -9,20 +9,42 @@ import errno as _errno
 import os as _os
 import socket as _standard
 import types as _types
-from collections.abc import Callable as _Callable
+from socket import *  # noqa: F403  what is public, for those who read only this file
 from typing import Any as _Any
 
 import _socket
 from microthread import _core
 from microthread._run import run_blocking as _run_blocking
 
-globals().update(
-    {name: value for name, value in vars(_standard).items() if not name.startswith("__")}
-)
-from socket import *  # noqa: E402,F401,F403  the same once more, for those who read only this file
-
 __all__ = list(_standard.__all__)
 
+
+def _ours(value: _Any) -> _Any:
+    """A Python function of the standard module as one that calls what is in this module."""
+    if not isinstance(value, _types.FunctionType) or value.__globals__ is not vars(_standard):
+        return value
+    copy = _types.FunctionType(
+        value.__code__, globals(), value.__name__, value.__defaults__, value.__closure__
+    )
+    copy.__kwdefaults__ = value.__kwdefaults__
+    copy.__doc__ = value.__doc__
+    copy.__module__ = __name__
+    return copy
+
+
+# create_connection(), create_server(), getfqdn() and whatever else this version of Python has.
+globals().update(
+    {name: _ours(value) for name, value in vars(_standard).items() if not name.startswith("__")}
+)
+
+# What blocks the OS thread; kept, since microthread.patch puts ours in its place.
+_blocking = _types.SimpleNamespace(
+    getaddrinfo=_standard.getaddrinfo,
+    gethostbyname=_standard.gethostbyname,
+    gethostbyname_ex=_standard.gethostbyname_ex,
+    gethostbyaddr=_standard.gethostbyaddr,
+    getnameinfo=_standard.getnameinfo,
+)
 _READ, _WRITE = 1, 2
 _Address = tuple | str | bytes | bytearray
 _SocketType = _core._make_socket_type(_standard)
@@ -49,8 +71,8 @@ class socket(_SocketType):
 
     A socket.socket whose calls wait only for the calling micro-thread. The descriptor below is
     always non-blocking; the time-out is this object's own. Any number of micro-threads may use it
-    at the same time: readers are served in the order in which they came, writers too. Closing it
-    wakes those who wait on it with OSError(EBADF).
+    at the same time, and those who read take turns. Closing it wakes those who wait on it with
+    OSError(EBADF).
     """
 
     __slots__ = ()
@@ -204,57 +226,30 @@ def getaddrinfo(
     is_number = port is None or isinstance(port, int) or str(port).isdecimal()
     args = (host, port, family, type, proto, flags)
     if is_number and _is_numeric(host):
-        return _standard.getaddrinfo(*args)
-    return _run_blocking(_standard.getaddrinfo, *args)
+        return _blocking.getaddrinfo(*args)
+    return _run_blocking(_blocking.getaddrinfo, *args)
 
 
 def gethostbyname(hostname: str, /) -> str:
     """As socket.gethostbyname(): the IPv4 address of a host, looked up in a worker."""
     if _is_numeric(hostname):
-        return _standard.gethostbyname(hostname)
-    return _run_blocking(_standard.gethostbyname, hostname)
+        return _blocking.gethostbyname(hostname)
+    return _run_blocking(_blocking.gethostbyname, hostname)
 
 
 def gethostbyname_ex(hostname: str, /) -> tuple[str, list[str], list[str]]:
     """As socket.gethostbyname_ex(), in a worker."""
-    return _run_blocking(_standard.gethostbyname_ex, hostname)
+    return _run_blocking(_blocking.gethostbyname_ex, hostname)
 
 
 def gethostbyaddr(ip_address: str, /) -> tuple[str, list[str], list[str]]:
     """As socket.gethostbyaddr(), in a worker."""
-    return _run_blocking(_standard.gethostbyaddr, ip_address)
+    return _run_blocking(_blocking.gethostbyaddr, ip_address)
 
 
 def getnameinfo(sockaddr: tuple, flags: int, /) -> tuple[str, str]:
     """As socket.getnameinfo(): numeric at once, names in a worker."""
     numeric = _standard.NI_NUMERICHOST | _standard.NI_NUMERICSERV
     if isinstance(flags, int) and flags & numeric == numeric:
-        return _standard.getnameinfo(sockaddr, flags)
-    return _run_blocking(_standard.getnameinfo, sockaddr, flags)
-
-
-def getfqdn(name: str = "") -> str:
-    """As socket.getfqdn(), in a worker."""
-    return _run_blocking(_standard.getfqdn, name)
-
-
-def _over_our_names(function: _Callable) -> _Callable:
-    """The standard library's function, of this version of Python, calling what is in this module."""
-    copy = _types.FunctionType(
-        function.__code__,
-        globals(),
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
-    copy.__kwdefaults__ = function.__kwdefaults__
-    copy.__doc__ = function.__doc__
-    copy.__module__ = __name__
-    return copy
-
-
-create_connection = _over_our_names(_standard.create_connection)
-create_server = _over_our_names(_standard.create_server)
-fromfd = _over_our_names(_standard.fromfd)
-has_dualstack_ipv6 = _over_our_names(_standard.has_dualstack_ipv6)
-socketpair = _over_our_names(_standard.socketpair)
+        return _blocking.getnameinfo(sockaddr, flags)
+    return _run_blocking(_blocking.getnameinfo, sockaddr, flags)
