@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A chat server: what one client says, all the others hear: [PORT]
 
-Each client has a pipe and a micro-thread that sends what comes through it, so nobody waits for a slow
+Each client has a pipe and a micro-thread that sends what comes through it: nobody waits for a slow
 one; one that is 100 lines behind is thrown out. Without PORT three people talk and it ends.
 """
 

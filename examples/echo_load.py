@@ -2,7 +2,7 @@
 """Put examples/echo_server.py under load: [CONNECTIONS [MESSAGES]]
 
 Starts it in a child process, opens the connections from micro-threads of this one, and has every
-message of 64 bytes echoed and compared. Ends within 10 seconds, with status 0 if every echo was right.
+message of 64 bytes echoed and compared. Ends within 10 seconds, with status 0 if all were right.
 """
 
 import resource
@@ -39,7 +39,7 @@ def start_server():
 
 
 def cpu_seconds(pid):
-    """Time on a processor, of all of the process's threads."""
+    """Time on a processor, of the process's only OS thread."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The prime sieve: a chain of filters, one micro-thread for each prime found: [COUNT]
 
-After M. D. McIlroy (1968) by way of Hoare's CSP: each filter passes on what its prime does not divide;
-the first number that comes through is the next prime.
+After M. D. McIlroy (1968) by way of Hoare's CSP: each filter passes on what its prime does not
+divide; the first number that comes through is the next prime.
 """
 
 import sys

@@ -4,7 +4,6 @@
 import contextlib
 import errno
 import os
-import stat
 from collections.abc import Callable
 from math import isnan
 from time import monotonic
@@ -54,6 +53,7 @@ class StreamServer:
         "_handler",
         "_limit",
         "_listener",
+        "_file",
         "_running",
         "_change",
         "_acceptor",
@@ -86,6 +86,7 @@ class StreamServer:
         self._is_stopped = False
         self._listener = _listen(address, backlog, reuse_port)
         self.address: Address = self._listener.getsockname()
+        self._file = _file_of(self.address)
 
     def __repr__(self) -> str:
         state = "stopped" if self._is_stopped else "listening"
@@ -166,6 +167,9 @@ class StreamServer:
                 self._listener.close()  # nobody would come to take what knocks
 
     def _begin(self, sock: _socket.socket, address: Any) -> None:
+        if self._is_stopped:  # meanwhile
+            sock.close()
+            return
         thread = _core.spawn(self._handler, sock, address)
         self._running[thread] = sock
         thread.add_done_callback(self._end)
@@ -178,13 +182,11 @@ class StreamServer:
             self._tell()
 
     def _close_listener(self) -> None:
-        """Close it, and remove the file of a Unix socket if it is this one's still."""
-        path = self.address if self._listener.family == _socket.AF_UNIX else b""
+        """Close it, and remove the file of a Unix socket unless somebody else has replaced it."""
         self._listener.close()
-        if path and isinstance(path, str):
+        if self._file is not None and _file_of(self.address) == self._file:
             with contextlib.suppress(OSError):
-                if stat.S_ISSOCK(os.lstat(path).st_mode):
-                    os.unlink(path)
+                os.unlink(self.address)
 
     # ---- waiting ----
 
@@ -210,6 +212,17 @@ class StreamServer:
                 return False
             self._wait_for_change(left)
         return True
+
+
+def _file_of(address: Address) -> tuple[int, int] | None:
+    """What tells the file of a Unix socket from any other; None if there is none."""
+    if not isinstance(address, str):  # abstract names are bytes
+        return None
+    try:
+        status = os.lstat(address)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _listen(address: Address, backlog: int, reuse_port: bool) -> _socket.socket:

@@ -10,8 +10,8 @@
 
 /* ---- from Python ---- */
 
-/* The integer at an index of a tuple, if there is one and it is in range; `fallback` when the tuple
-   ends before. Returns whether that went well. */
+/* The integer at an index of a tuple, if it is one and in range; 0 when the tuple ends before.
+   Returns whether that went well. */
 static bool
 get_number(PyObject *tuple, Py_ssize_t index, unsigned long most, unsigned long *number)
 {
@@ -157,7 +157,8 @@ unix_object(const struct sockaddr_un *un, socklen_t size)
     size_t length = size > before ? size - before : 0;
     if (length > 0 && un->sun_path[0] == '\0')
         return PyBytes_FromStringAndSize(un->sun_path, (Py_ssize_t)length);
-    return PyUnicode_DecodeFSDefaultAndSize(un->sun_path, (Py_ssize_t)strnlen(un->sun_path, length));
+    length = strnlen(un->sun_path, length);
+    return PyUnicode_DecodeFSDefaultAndSize(un->sun_path, (Py_ssize_t)length);
 }
 
 PyObject *

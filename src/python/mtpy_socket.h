@@ -41,7 +41,7 @@ mtpy_sockaddr_knows(int family)
     return family == AF_INET || family == AF_INET6 || family == AF_UNIX;
 }
 
-/* From Python's form, if it is a complete and numeric one. Returns whether it was; raises nothing. */
+/* From Python's form, if it is complete and numeric. Returns whether it was; raises nothing. */
 bool
 mtpy_sockaddr_parse(struct mtpy_sockaddr *address, int family, PyObject *object);
 

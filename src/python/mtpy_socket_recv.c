@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Receiving. What recv() is asked for is mostly much more than what there is, so it receives into a
-   block that the scheduler's micro-threads share, and makes bytes of what came; nothing is held while
-   it waits. One that gets much at a time is given bytes of its own. */
+   block that the scheduler's micro-threads share, and makes bytes of what came; nothing is held
+   while it waits. One that gets much at a time is given bytes of its own. */
 #include "python/mtpy_socket.h"
 
 #include "io/mt_socket.h"
@@ -283,8 +283,8 @@ socket_repeat(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
 {
     struct mtpy_socket *self = mtpy_socket_of(object);
     int events, flags;
-    if (mtpy_socket_check_count("_repeat", nargs, 3, 8) < 0 || !PyArg_Parse(args[0], "i", &events) ||
-        !PyArg_Parse(args[1], "i", &flags))
+    if (mtpy_socket_check_count("_repeat", nargs, 3, 8) < 0 ||
+        !PyArg_Parse(args[0], "i", &events) || !PyArg_Parse(args[1], "i", &flags))
         return NULL;
     PyObject *tuple = PyTuple_New(nargs - 2);
     if (!tuple)

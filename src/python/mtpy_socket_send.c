@@ -40,7 +40,8 @@ parse_send(const char *function, PyObject *const *args, Py_ssize_t nargs, struct
            int *flags)
 {
     *flags = 0;
-    if (mtpy_socket_check_count(function, nargs, 1, 2) < 0 || (nargs > 1 && !PyArg_Parse(args[1], "i", flags)))
+    if (mtpy_socket_check_count(function, nargs, 1, 2) < 0 ||
+        (nargs > 1 && !PyArg_Parse(args[1], "i", flags)))
         return -1;
     return payload_open(payload, args[0]);
 }
@@ -85,7 +86,8 @@ socket_sendto(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
 {
     struct mtpy_socket *self = mtpy_socket_of(object);
     int flags = 0;
-    if (mtpy_socket_check_count("sendto", nargs, 2, 3) < 0 || (nargs > 2 && !PyArg_Parse(args[1], "i", &flags)))
+    if (mtpy_socket_check_count("sendto", nargs, 2, 3) < 0 ||
+        (nargs > 2 && !PyArg_Parse(args[1], "i", &flags)))
         return NULL;
     struct mtpy_sched *sched = mtpy_sched_get(self->state);
     if (!sched)
@@ -118,8 +120,8 @@ socket_sendfile(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
     int file;
     long long offset;
     Py_ssize_t size;
-    if (mtpy_socket_check_count("_sendfile", nargs, 3, 3) < 0 || !PyArg_Parse(args[0], "i", &file) ||
-        !PyArg_Parse(args[1], "L", &offset) || !PyArg_Parse(args[2], "n", &size))
+    if (mtpy_socket_check_count("_sendfile", nargs, 3, 3) < 0 ||
+        !PyArg_Parse(args[0], "i", &file) || !PyArg_Parse(args[1], "L", &offset) || !PyArg_Parse(args[2], "n", &size))
         return NULL;
     struct mtpy_sched *sched = mtpy_sched_get(self->state);
     if (!sched)

@@ -117,6 +117,15 @@ def test_unix_path(tmp_path):
     assert not os.path.exists(path)
 
 
+def test_unix_path_that_another_server_has_taken_over(tmp_path):
+    path = str(tmp_path / "server")
+    with serving(echo, path) as old:
+        os.rename(path, path + ".old")
+        with serving(echo, path) as new:
+            old.stop()
+            assert ask(new) == b"hello"
+
+
 def test_abstract_unix_name():
     name = f"\0microthread-server-{os.getpid()}"
     with serving(echo, name) as server:
@@ -374,6 +383,16 @@ def test_server_that_never_served_can_be_stopped():
     server.stop()
     with pytest.raises(ConnectionRefusedError):
         connect(server)
+
+
+def test_connection_accepted_while_it_stops_is_closed():
+    server = StreamServer(LOCAL, echo)
+    server.stop()
+    one, two = socket.socketpair()
+    before = threads()
+    server._begin(one, "somewhere")  # accept() had it when stop() came
+    assert one.fileno() == -1 and two.recv(1) == b"" and threads() == before
+    two.close()
 
 
 # ---- what goes wrong in accept ----
