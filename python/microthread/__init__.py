@@ -111,6 +111,10 @@ _LATER = {
 
 def __getattr__(name: str):
     """Load on first use what costs an import of the standard library's modules."""
+    if name == "socket":
+        import microthread.socket
+
+        return microthread.socket
     if name in _LATER:
         import importlib
 

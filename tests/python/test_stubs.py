@@ -78,3 +78,13 @@ def test_public_members_are_in_the_stub(name):
 def test_all_names_of_the_package_exist():
     for name in microthread.__all__:
         assert getattr(microthread, name) is not None
+
+
+def test_socket_module_is_an_attribute_of_the_package():
+    from support import check_script
+
+    check_script("""
+        import microthread
+        assert issubclass(microthread.socket.socket, __import__("socket").socket)
+        print("ok")
+    """)
