@@ -489,3 +489,45 @@ mtpy_error_raise(PyObject *exception)
     PyErr_Restore(Py_NewRef(Py_TYPE(exception)), exception, PyException_GetTraceback(exception));
 #endif
 }
+
+Py_ssize_t
+mtpy_int_size(PyObject *object)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyLong_AsNativeBytes(object, NULL, 0, Py_ASNATIVEBYTES_LITTLE_ENDIAN);
+#else
+    size_t bits = _PyLong_NumBits(object);
+    return bits == (size_t)-1 && PyErr_Occurred() ? -1 : (Py_ssize_t)(bits / 8 + 1);
+#endif
+}
+
+int
+mtpy_int_write(PyObject *object, unsigned char *bytes, Py_ssize_t size)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyLong_AsNativeBytes(object, bytes, size, Py_ASNATIVEBYTES_LITTLE_ENDIAN) < 0 ? -1 : 0;
+#else
+    return _PyLong_AsByteArray((PyLongObject *)object, bytes, (size_t)size, 1, 1);
+#endif
+}
+
+PyObject *
+mtpy_int_read(const unsigned char *bytes, Py_ssize_t size)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyLong_FromNativeBytes(bytes, (size_t)size, Py_ASNATIVEBYTES_LITTLE_ENDIAN);
+#else
+    return _PyLong_FromByteArray(bytes, (size_t)size, 1, 1);
+#endif
+}
+
+int
+mtpy_str_ready(PyObject *object)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    (void)object;
+    return 0;
+#else
+    return PyUnicode_READY(object);
+#endif
+}

@@ -93,6 +93,19 @@ mtpy_signal_poll_begin(int fd);
 void
 mtpy_signal_poll_end(int fd);
 
+/* The bytes that an int takes in two's complement, or -1 with an exception; write it, least byte first:
+   0 or -1; read it back: new, or NULL. */
+Py_ssize_t
+mtpy_int_size(PyObject *object);
+int
+mtpy_int_write(PyObject *object, unsigned char *bytes, Py_ssize_t size);
+PyObject *
+mtpy_int_read(const unsigned char *bytes, Py_ssize_t size);
+
+/* Have a str in the form that PyUnicode_DATA() wants. Returns 0 or -1 with an exception. */
+int
+mtpy_str_ready(PyObject *object);
+
 /* The error indicator's exception, whole and with its traceback; the indicator is cleared. New. */
 PyObject *
 mtpy_error_take(void);

@@ -32,6 +32,11 @@ struct mtpy_sched;
     X(PyObject, Cancelled)            \
     X(PyObject, PipeClosed)           \
     X(PyObject, DeadlockError)        \
+    X(PyObject, CloneError)           \
+    X(PyObject, clone_registry)       /* dict: type -> (reduce, rebuild), or a capsule; NULL: none */ \
+    X(PyObject, clone_dispatch)       /* copyreg.dispatch_table; NULL, as the next two, until needed */ \
+    X(PyObject, clone_newobj)         /* copyreg.__newobj__ */ \
+    X(PyObject, clone_newobj_ex)      /* copyreg.__newobj_ex__ */ \
     X(PyObject, futures_CancelledError)   /* of concurrent.futures; NULL until it is needed */ \
     X(PyObject, futures_InvalidStateError) /* the same */ \
     X(PyTypeObject, socket_base)      /* _socket.socket; NULL, as the next ones, until it is needed */ \

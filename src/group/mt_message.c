@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+#include "group/mt_message.h"
+
+#include "base/mt_alloc.h"
+#include "base/mt_error.h"
+
+static void
+block_free(struct mt_body *body)
+{
+    mt_alloc_free(MT_CONTAINER_OF(body, struct mt_block, body));
+}
+
+struct mt_block *
+mt_block_new(size_t size)
+{
+    if (size > PTRDIFF_MAX - sizeof(struct mt_block))
+        return NULL;
+    struct mt_block *block = mt_alloc(sizeof(struct mt_block) + size);
+    if (!block)
+        return NULL;
+    mt_body_init(&block->body, block_free);
+    block->size = size;
+    return block;
+}
+
+struct mt_message *
+mt_message_new(size_t capacity)
+{
+    struct mt_message *message = mt_alloc(sizeof(struct mt_message) + capacity);
+    if (!message)
+        return NULL;
+    *message = (struct mt_message){.capacity = capacity};
+    return message;
+}
+
+int
+mt_message_grow(struct mt_message **message, size_t more)
+{
+    struct mt_message *old = *message;
+    if (old->capacity - old->size >= more)
+        return 0;
+    if (more > PTRDIFF_MAX / 4 - old->size)
+        return MT_ENOMEM;
+    size_t capacity = 2 * old->capacity > old->size + more ? 2 * old->capacity : old->size + more;
+    struct mt_message *grown = mt_alloc_resize(old, sizeof(struct mt_message) + capacity);
+    if (!grown)
+        return MT_ENOMEM;
+    grown->capacity = capacity;
+    *message = grown;
+    return 0;
+}
+
+int64_t
+mt_message_attach(struct mt_message *message, struct mt_body *body)
+{
+    if (message->body_count == message->body_capacity) {
+        if (message->body_capacity > UINT32_MAX / 2)
+            return MT_ENOMEM;
+        uint32_t capacity = message->body_capacity ? 2 * message->body_capacity : 4;
+        struct mt_body **bodies =
+            mt_alloc_resize(message->bodies, capacity * sizeof(struct mt_body *));
+        if (!bodies)
+            return MT_ENOMEM;
+        message->bodies = bodies;
+        message->body_capacity = capacity;
+    }
+    message->bodies[message->body_count] = body;
+    return message->body_count++;
+}
+
+void
+mt_message_free(struct mt_message *message)
+{
+    if (!message)
+        return;
+    for (uint32_t i = 0; i < message->body_count; i++)
+        mt_body_unref(message->bodies[i]);
+    mt_alloc_free(message->bodies);
+    mt_alloc_free(message);
+}
