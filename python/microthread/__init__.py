@@ -38,6 +38,7 @@ from microthread._core import (
 from microthread._hooks import excepthook
 from microthread._run import run, run_blocking
 from microthread._scenarios import generate, start_and_forget, start_in_parallel
+from microthread._seeing import dump, dump_on_signal
 from microthread._several import as_completed, parallel_map, wait_all, wait_future
 
 __all__ = [
@@ -63,6 +64,8 @@ __all__ = [
     "as_completed",
     "current",
     "deferred",
+    "dump",
+    "dump_on_signal",
     "excepthook",
     "generate",
     "local",

@@ -437,6 +437,17 @@ mt_sched_post(struct mt_sched *sched, struct mt_mail *mail)
         sched->reactor_ops->wake(sched->reactor);
 }
 
+void
+mt_sched_count_stacks(const struct mt_sched *sched, size_t *used, size_t *mapped)
+{
+    *used = sched->stacks.used_count;
+    *mapped = sched->stacks.mapped;
+    for (int i = 0; sched->other_stacks && i < SIZE_CLASSES; i++) {
+        *used += sched->other_stacks[i].used_count;
+        *mapped += sched->other_stacks[i].mapped;
+    }
+}
+
 mt_time
 mt_sched_deadline(struct mt_sched *sched, mt_time timeout)
 {

@@ -143,6 +143,10 @@ mt_sched_after_fork(struct mt_sched *sched, void (*abandon)(struct mt_thread *th
 void
 mt_sched_drop_dead(struct mt_sched *sched);
 
+/* The stacks in use, the OS thread's own not counted, and the bytes of address space behind all. */
+void
+mt_sched_count_stacks(const struct mt_sched *sched, size_t *used, size_t *mapped);
+
 /* The monotonic clock of this scheduler's reactor. */
 static inline mt_time
 mt_sched_now(struct mt_sched *sched)

@@ -72,30 +72,6 @@ core_sleep(PyObject *module, PyObject *seconds)
 }
 
 static PyObject *
-core_threads(PyObject *module, PyObject *unused)
-{
-    (void)unused;
-    struct mtpy_sched *sched = mtpy_sched_get(mtpy_state_of(module));
-    PyObject *list = sched ? PyList_New(0) : NULL;
-    if (!list)
-        return NULL;
-    /* The main one is the first of the list; after a fork it may stand elsewhere. */
-    struct mt_thread *main = sched->core->main;
-    if (PyList_Append(list, (PyObject *)mtpy_thread_of(main)) < 0)
-        goto failed;
-    for (struct mt_link *link = mt_list_front(&sched->core->live); link;
-         link = mt_list_after(&sched->core->live, link)) {
-        struct mt_thread *thread = MT_CONTAINER_OF(link, struct mt_thread, live);
-        if (thread != main && PyList_Append(list, (PyObject *)mtpy_thread_of(thread)) < 0)
-            goto failed;
-    }
-    return list;
-failed:
-    Py_DECREF(list);
-    return NULL;
-}
-
-static PyObject *
 core_new_scope(PyObject *module, PyObject *unused)
 {
     (void)unused;
@@ -250,22 +226,6 @@ core_fail_allocation(PyObject *module, PyObject *nth)
     Py_RETURN_NONE;
 }
 
-static PyObject *
-core_stats(PyObject *module, PyObject *unused)
-{
-    (void)unused;
-    struct mtpy_sched *sched = mtpy_sched_get(mtpy_state_of(module));
-    if (!sched)
-        return NULL;
-    const struct mt_sched *core = sched->core;
-    return Py_BuildValue(
-        "{s:n,s:n,s:n,s:K,s:K,s:K,s:n,s:n}", "threads", (Py_ssize_t)core->live_count, "ready",
-        (Py_ssize_t)core->ready_count, "timers", (Py_ssize_t)core->timers.count, "spawned",
-        (unsigned long long)core->spawned, "switches", (unsigned long long)core->switches, "polls",
-        (unsigned long long)core->polls, "stacks", (Py_ssize_t)core->stacks.used_count,
-        "stack_bytes", (Py_ssize_t)core->stacks.mapped);
-}
-
 /* ---- the module ---- */
 
 #define CAST(function) (PyCFunction)(void (*)(void))(function)
@@ -283,9 +243,6 @@ static PyMethodDef module_methods[] = {
      "sleep(seconds, /)\n--\n\n"
      "Suspend for that long while others run; sleep(0) is yield_now().\n\n"
      "ValueError for negative or NaN. Pending timers are kept in a 4-ary heap."},
-    {"threads", CAST(core_threads), METH_NOARGS,
-     "threads()\n--\n\n"
-     "A list of this OS thread's started, unfinished micro-threads, the main one first."},
     {"wait_readable", CAST(core_wait_readable), METH_FASTCALL | METH_KEYWORDS,
      "wait_readable(fd, timeout=None)\n--\n\n"
      "Wait until a descriptor (an int or an object with fileno()) can be read.\n\n"
@@ -307,8 +264,6 @@ static PyMethodDef module_methods[] = {
      "writable(fd, /)\n--\n\nA case of select(): a descriptor can be written."},
     {"after", CAST(core_after), METH_O,
      "after(seconds, /)\n--\n\nA case of select(): so much time has passed."},
-    {"stats", CAST(core_stats), METH_NOARGS,
-     "stats()\n--\n\nCounts of this OS thread's scheduler, as a dict."},
     {"_new_scope", CAST(core_new_scope), METH_NOARGS, NULL},
     {"_forget_fd", CAST(core_forget_fd), METH_O, NULL},
     {"_expect_wake", CAST(core_expect_wake), METH_O, NULL},
@@ -370,6 +325,7 @@ module_exec(PyObject *module)
         add_type(module, &state->writer_type, &mtpy_writer_spec) < 0 ||
         add_type(module, &state->ends_type, &mtpy_ends_spec) < 0 ||
         PyModule_AddFunctions(module, mtpy_stdio_functions) < 0 ||
+        PyModule_AddFunctions(module, mtpy_look_functions) < 0 ||
         add_type(module, &state->deferred_type, &mtpy_deferred_spec) < 0 ||
         add_type(module, &state->timeout_type, &mtpy_timeout_spec) < 0 ||
         add_type(module, &state->move_on_after_type, &mtpy_move_on_after_spec) < 0 ||

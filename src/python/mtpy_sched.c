@@ -58,10 +58,33 @@ hook_check(struct mt_sched *core, struct mt_thread *thread)
     return mtpy_thread_check(mtpy_sched_of(core), mtpy_thread_of(thread));
 }
 
+/* Tell the main micro-thread, on its own stack and still in its wait, who waits for what. What this
+   runs may end the wait after all: then all is well. Returns 0, or -1 with an exception. */
+static int
+raise_deadlock(struct mtpy_sched *sched, const struct mt_wait *wait)
+{
+    PyObject *seeing = PyImport_ImportModule("microthread._seeing");
+    PyObject *text = seeing ? PyObject_CallMethod(seeing, "describe_deadlock", NULL) : NULL;
+    Py_XDECREF(seeing);
+    if (text)
+        PyErr_SetObject(sched->state->DeadlockError, text);
+    Py_XDECREF(text);
+    if (wait->result == MT_PENDING)
+        return -1;
+    PyErr_Clear();
+    return 0;
+}
+
 static int
 hook_interrupted(struct mt_sched *core, const struct mt_wait *wait)
 {
-    if (PyErr_CheckSignals() == 0)
+    struct mtpy_sched *sched = mtpy_sched_of(core);
+    bool is_deadlocked = sched->is_deadlocked;
+    sched->is_deadlocked = false;
+    int failed = PyErr_CheckSignals();
+    if (!failed && is_deadlocked && wait->result == MT_PENDING)
+        failed = raise_deadlock(sched, wait);
+    if (!failed)
         return 0;
     if (wait->result == MT_PENDING)
         return MT_EHOST;
@@ -102,75 +125,6 @@ has_other_os_threads(struct mtpy_sched *sched)
     return count > 1 + sched->state->service_threads;
 }
 
-/* Whether a frame is of this package, or of those modules of the library that it stands on. */
-static bool
-is_of_ours(PyFrameObject *frame)
-{
-    PyObject *globals = PyFrame_GetGlobals(frame);
-    PyObject *name = globals ? PyDict_GetItemString(globals, "__name__") : NULL;
-    const char *text = name && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
-    bool result = text && (strncmp(text, "microthread.", 12) == 0 ||
-                           strcmp(text, "threading") == 0 || strcmp(text, "queue") == 0);
-    Py_XDECREF(globals);
-    PyErr_Clear();
-    return result;
-}
-
-/* The innermost frame of the user's code; if there is none, the innermost. Steals frame. New. */
-static PyFrameObject *
-find_users_frame(PyFrameObject *frame)
-{
-    PyFrameObject *found = (PyFrameObject *)Py_XNewRef(frame);
-    while (found && is_of_ours(found))
-        Py_SETREF(found, PyFrame_GetBack(found));
-    if (!found)
-        return frame;
-    Py_DECREF(frame);
-    return found;
-}
-
-/* One line: who waits for what, and where. New, or NULL. */
-static PyObject *
-describe_waiter(struct mtpy_thread *thread)
-{
-    PyObject *name = mtpy_thread_name(thread);
-    PyObject *what = mtpy_thread_waiting_for(thread);
-    PyFrameObject *frame = find_users_frame(mtpy_thread_frame(thread));
-    PyObject *line = NULL;
-    if (name && what && frame) {
-        PyCodeObject *code = PyFrame_GetCode(frame);
-        line = PyUnicode_FromFormat("\n  %U waits for %S at %U:%d", name, what, code->co_filename,
-                                    PyFrame_GetLineNumber(frame));
-        Py_DECREF(code);
-    } else if (name && what) {
-        line = PyUnicode_FromFormat("\n  %U waits for %S", name, what);
-    }
-    Py_XDECREF(frame);
-    Py_XDECREF(what);
-    Py_XDECREF(name);
-    return line;
-}
-
-static PyObject *
-describe_deadlock(struct mtpy_sched *sched)
-{
-    enum { LINES_MOST = 50 };
-    PyObject *text = PyUnicode_FromString("nothing can ever wake anyone:");
-    size_t lines = 0;
-    for (struct mt_link *link = mt_list_front(&sched->core->live); text && link;
-         link = mt_list_after(&sched->core->live, link)) {
-        if (++lines > LINES_MOST) {
-            PyUnicode_AppendAndDel(
-                &text, PyUnicode_FromFormat("\n  ... and %zu more",
-                                            sched->core->live_count - LINES_MOST));
-            break;
-        }
-        PyUnicode_AppendAndDel(
-            &text, describe_waiter(mtpy_thread_of(MT_CONTAINER_OF(link, struct mt_thread, live))));
-    }
-    return text;
-}
-
 static bool
 hook_deadlock(struct mt_sched *core)
 {
@@ -182,16 +136,9 @@ hook_deadlock(struct mt_sched *core)
     }
     if (has_other_os_threads(sched))
         return false;
-    PyObject *pending = mtpy_error_take();
-    PyObject *text = describe_deadlock(sched);
-    PyObject *error = text ? PyObject_CallOneArg(sched->state->DeadlockError, text) : NULL;
-    Py_XDECREF(text);
-    if (!error)
-        error = mtpy_error_take();
-    if (mtpy_thread_throw(mtpy_thread_of(core->main), error) < 0)
-        PyErr_WriteUnraisable(NULL);
-    if (pending)
-        mtpy_error_raise(pending);
+    /* This is the stack of somebody who is parked: the main one finds the words on its own. */
+    sched->is_deadlocked = true;
+    mt_thread_interrupt(core->main);
     return core->ready_head != NULL;
 }
 

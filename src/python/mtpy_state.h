@@ -76,6 +76,7 @@ struct mtpy_sched {
     bool is_os_main;           /* made in the process's first OS thread */
     bool is_exiting;           /* everybody is told to leave */
     bool is_stuck;             /* those who were told wait for what can never come */
+    bool is_deadlocked;        /* the main one is woken to be told so */
 };
 
 /* The calling OS thread's scheduler, of whichever interpreter used it last; NULL: none yet. */
@@ -216,12 +217,20 @@ mtpy_report(struct mtpy_state *state, PyObject *exception, PyObject *thread);
 /* repr's parts, for messages: new str, or NULL. */
 PyObject *
 mtpy_thread_name(struct mtpy_thread *self);
-PyObject *
-mtpy_thread_waiting_for(struct mtpy_thread *self);
 
-/* The innermost Python frame of one that is suspended: new, or NULL without an exception. */
-PyFrameObject *
-mtpy_thread_frame(struct mtpy_thread *self);
+/* What its innermost wait is for, as text; None when it is in no wait that goes on. One that runs the
+   handler of a signal is still in the wait that the signal interrupted. New, or NULL. */
+PyObject *
+mtpy_thread_describe_wait(struct mtpy_thread *self);
+
+/* Its stack, suspended or running, in whichever OS thread: a list of (frame, line number), the
+   outermost first. Runs none of the user's code. New, or NULL. */
+PyObject *
+mtpy_thread_frames(struct mtpy_thread *self);
+
+/* The started, unfinished one of this interpreter with that id; borrowed, or NULL. */
+struct mtpy_thread *
+mtpy_thread_by_id(struct mtpy_state *state, uint64_t id);
 
 extern PyGetSetDef mtpy_thread_getset[];
 extern PyMethodDef mtpy_thread_methods[];
@@ -234,6 +243,7 @@ mtpy_thread_stack(PyObject *self, PyObject *unused);
 
 extern PyType_Spec mtpy_pipe_spec;
 extern PyType_Spec mtpy_deferred_spec;
+extern PyMethodDef mtpy_look_functions[];
 
 /* repr without the risk of an error: a text for waiting_for. New, or NULL. */
 PyObject *

@@ -147,14 +147,9 @@ mtpy_lock_dealloc(PyObject *object)
 static PyObject *
 name_owner(struct mtpy_state *state, uint64_t id)
 {
-    for (struct mtpy_sched *sched = state->scheds; sched; sched = sched->next) {
-        const struct mt_list *live = &sched->core->live;
-        for (struct mt_link *link = mt_list_front(live); link; link = mt_list_after(live, link)) {
-            struct mt_thread *thread = MT_CONTAINER_OF(link, struct mt_thread, live);
-            if (thread->id == id)
-                return mtpy_thread_name(mtpy_thread_of(thread));
-        }
-    }
+    struct mtpy_thread *owner = mtpy_thread_by_id(state, id);
+    if (owner)
+        return mtpy_thread_name(owner);
     return PyUnicode_FromFormat("micro_thread-%llu, which has ended", (unsigned long long)id);
 }
 

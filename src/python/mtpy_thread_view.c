@@ -102,10 +102,10 @@ describe_clause(const struct mt_clause *clause)
 }
 
 PyObject *
-mtpy_thread_waiting_for(struct mtpy_thread *self)
+mtpy_thread_describe_wait(struct mtpy_thread *self)
 {
     const struct mt_wait *wait = self->core.wait;
-    if (self->core.state != MT_THREAD_WAITING || !wait)
+    if (!wait || wait->result != MT_PENDING)
         Py_RETURN_NONE;
     if (!wait->clauses)
         return describe_sleep(self, wait);
@@ -127,23 +127,62 @@ static PyObject *
 get_waiting_for(PyObject *object, void *unused)
 {
     (void)unused;
-    return mtpy_thread_waiting_for((struct mtpy_thread *)object);
+    struct mtpy_thread *self = (struct mtpy_thread *)object;
+    if (self->core.state != MT_THREAD_WAITING)
+        Py_RETURN_NONE;
+    return mtpy_thread_describe_wait(self);
 }
 
-PyFrameObject *
-mtpy_thread_frame(struct mtpy_thread *self)
+/* Its scheduler, if that is alive: not before it is started, nor in the child of a fork when it is of
+   another OS thread. NULL without an exception. */
+static struct mtpy_sched *
+find_home(struct mtpy_thread *self)
+{
+    struct mtpy_sched *sched = mtpy_state_by_type(Py_TYPE(self))->scheds;
+    while (sched && sched->core != self->core.sched)
+        sched = sched->next;
+    return sched;
+}
+
+/* The innermost frame of a suspended one. New, or NULL without an exception. */
+static PyFrameObject *
+find_parked_frame(struct mtpy_thread *self)
 {
     struct mt_thread *core = &self->core;
-    if (!core->stack || (core->state != MT_THREAD_WAITING && core->state != MT_THREAD_READY))
+    struct mtpy_sched *home = core->stack ? find_home(self) : NULL;
+    if (!home || (core->state != MT_THREAD_WAITING && core->state != MT_THREAD_READY))
         return NULL;
-    return mtpy_vm_parked_frame(mtpy_sched_of(core->sched)->tstate, core->stack);
+    return mtpy_vm_parked_frame(home->tstate, core->stack);
+}
+
+PyObject *
+mtpy_thread_frames(struct mtpy_thread *self)
+{
+    /* Nothing else may run meanwhile: neither other OS threads nor finalizers. */
+    int was_enabled = PyGC_Disable();
+    struct mtpy_sched *home = self->core.state == MT_THREAD_RUNNING ? find_home(self) : NULL;
+    PyFrameObject *frame = home ? PyThreadState_GetFrame(home->tstate) : find_parked_frame(self);
+    PyObject *list = PyList_New(0);
+    while (list && frame) {
+        PyObject *pair = Py_BuildValue("(Oi)", frame, PyFrame_GetLineNumber(frame));
+        if (!pair || PyList_Append(list, pair) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(pair);
+        Py_SETREF(frame, PyFrame_GetBack(frame));
+    }
+    Py_XDECREF(frame);
+    if (list && PyList_Reverse(list) < 0)
+        Py_CLEAR(list);
+    if (was_enabled)
+        PyGC_Enable();
+    return list;
 }
 
 static PyObject *
 get_frame(PyObject *object, void *unused)
 {
     (void)unused;
-    PyFrameObject *frame = mtpy_thread_frame((struct mtpy_thread *)object);
+    PyFrameObject *frame = find_parked_frame((struct mtpy_thread *)object);
     return frame ? (PyObject *)frame : Py_NewRef(Py_None);
 }
 
@@ -151,23 +190,13 @@ PyObject *
 mtpy_thread_stack(PyObject *object, PyObject *unused)
 {
     (void)unused;
-    struct mtpy_thread *self = (struct mtpy_thread *)object;
-    bool is_current = mtpy_sched_here && &self->core == mtpy_sched_here->core->current;
-    PyFrameObject *frame = is_current ? (PyFrameObject *)Py_XNewRef(PyEval_GetFrame())
-                                      : mtpy_thread_frame(self);
     PyObject *traceback = PyImport_ImportModule("traceback");
-    PyObject *result = NULL;
-    if (!traceback) {
-        /* falls through to the end */
-    } else if (frame) {
-        result = PyObject_CallMethod(traceback, "extract_stack", "O", frame);
-    } else {
-        PyObject *type = PyObject_GetAttrString(traceback, "StackSummary");
-        result = type ? PyObject_CallNoArgs(type) : NULL;
-        Py_XDECREF(type);
-    }
+    PyObject *type = traceback ? PyObject_GetAttrString(traceback, "StackSummary") : NULL;
+    PyObject *frames = type ? mtpy_thread_frames((struct mtpy_thread *)object) : NULL;
+    PyObject *result = frames ? PyObject_CallMethod(type, "extract", "O", frames) : NULL;
+    Py_XDECREF(frames);
+    Py_XDECREF(type);
     Py_XDECREF(traceback);
-    Py_XDECREF(frame);
     return result;
 }
 

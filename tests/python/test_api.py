@@ -11,7 +11,8 @@ from microthread import deferred, micro_pipe, micro_thread, run, sleep, spawn
 
 @pytest.mark.parametrize("name", [
     "spawn", "micro_thread", "current", "yield_now", "sleep", "threads", "run", "excepthook",
-    "MicroThreadExit", "Cancelled", "micro_pipe", "PipeClosed", "deferred", "DeadlockError"])
+    "MicroThreadExit", "Cancelled", "micro_pipe", "PipeClosed", "deferred", "DeadlockError", "dump",
+    "dump_on_signal", "stats"])
 def test_promised_name_is_public(name):
     assert name in mt.__all__ and getattr(mt, name).__doc__
 

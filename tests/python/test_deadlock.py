@@ -195,3 +195,41 @@ def test_five_hundred_waiters_make_a_bounded_text():
         assert "450" in text.splitlines()[-1] or "451" in text.splitlines()[-1], text[-200:]
         print("ok")
     """, timeout=10)
+
+
+def test_finalizers_that_wait_may_run_while_the_text_is_made():
+    check_script("""
+        import gc
+        from microthread import DeadlockError, deferred, spawn, yield_now
+        class Ring:
+            def __init__(self):
+                self.ring = self
+            def __del__(self):
+                yield_now()
+        threads = [spawn(deferred().wait) for _ in range(20)]
+        yield_now()
+        for _ in range(3):
+            gc.collect()
+            gc.set_threshold(1)
+            rings = [Ring() for _ in range(50)]
+            del rings
+            try:
+                spawn(deferred().wait).wait()
+            except DeadlockError as error:
+                assert "main waits for end of" in str(error)
+        print("ok")
+    """, timeout=10)
+
+
+def test_finalizer_that_wakes_main_while_the_text_is_made_ends_its_wait():
+    check_script("""
+        import microthread
+        from microthread import _seeing, deferred
+        answer = deferred()
+        describe = _seeing.describe_deadlock
+        def wake_and_describe():
+            answer.callback("ok")
+            return describe()
+        _seeing.describe_deadlock = wake_and_describe
+        print(answer.wait())
+    """, timeout=10)
