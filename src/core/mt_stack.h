@@ -83,4 +83,12 @@ mt_stack_top(const struct mt_stack *stack)
     return stack->bottom + stack->size;
 }
 
+/* Whether an address lies in the guard page of a slot. May be called in a signal handler. */
+static inline bool
+mt_stack_is_guard(const struct mt_stack *stack, const void *address)
+{
+    return (const char *)address >= stack->bottom - MT_STACK_PAGE &&
+           (const char *)address < stack->bottom;
+}
+
 #endif

@@ -4,6 +4,8 @@
    object            protection   allocator   what it is
    next_serial       atomic       none        the number of the next scheduler
    cached_blocks     atomic       none        blocks of one size that their owner gave back
+   is_installed      atomic       none        mt_fault.c: the handler of SIGSEGV is there, for good
+   before            is_installed none        mt_fault.c: who handled SIGSEGV before; never changes
 
    Callable from any OS thread, with or without a GIL. */
 #ifndef MT_GLOBAL_H

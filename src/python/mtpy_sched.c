@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The scheduler of an OS thread as Python sees it: the hooks of the core, signals, deadlock, exit,
    fork. */
+#include "python/mtpy_fault.h"
 #include "python/mtpy_scope.h"
 
 #include "group/mt_global.h"
@@ -200,6 +201,7 @@ capsule_destroyed(PyObject *capsule)
         if (sched->signal_fd >= 0 && mtpy_signal_install(-1) < 0)
             PyErr_WriteUnraisable(NULL);
         mt_sched_free(core);
+        mt_fault_close(sched->fault_home);
         Py_DECREF(main);
         PyMem_Free(sched->scratch);
         PyMem_Free(sched);
@@ -268,8 +270,10 @@ fill_sched(struct mtpy_sched *sched)
         return -1;
     }
     int failed = PyDict_SetItemString(dict, CAPSULE_NAME, capsule);
-    if (!failed)
+    if (!failed) {
         PyCapsule_SetDestructor(capsule, capsule_destroyed);
+        sched->fault_home = mt_fault_open(mtpy_fault_explain, &mtpy_sched_here);
+    }
     Py_DECREF(capsule);
     return failed;
 }

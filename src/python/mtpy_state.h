@@ -10,6 +10,7 @@
 #include "base/mt_error.h"
 #include "core/mt_sched.h"
 
+struct mt_fault_home;
 struct mt_pipe;
 struct mtpy_scope;
 struct mtpy_sched;
@@ -72,6 +73,7 @@ struct mtpy_sched {
     struct mtpy_sched *next;   /* in state->scheds */
     PyObject *module;          /* keeps the state alive; owned */
     char *scratch;             /* MTPY_SCRATCH_SIZE bytes that nobody holds on to over a wait; or NULL */
+    struct mt_fault_home *fault_home; /* explains overflows of stacks; or NULL */
     int signal_fd;             /* CPython's wake-up descriptor while polling; -1: no signals here */
     bool is_os_main;           /* made in the process's first OS thread */
     bool is_exiting;           /* everybody is told to leave */
