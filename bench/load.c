@@ -3,9 +3,11 @@
 
        load echo  PORT CONNECTIONS SIZE MESSAGES SECONDS SPIN
        load churn PORT CONNECTIONS SIZE MESSAGES SECONDS SPIN
+       load http  PORT CONNECTIONS SIZE MESSAGES SECONDS SPIN
 
    echo: CONNECTIONS sockets, each sends SIZE bytes, waits for the same bytes, sends the next.
    churn: CONNECTIONS clients at a time; each connects, does that once, closes, and again.
+   http: as echo, but each sends a GET request and waits for the HTTP_HEAD below and SIZE bytes.
    SPIN 1: poll without sleeping, so that the server never pays for waking this process.
 
    It warms up, prints "READY", waits for a line on stdin, runs, prints one line of JSON, waits for
@@ -31,6 +33,9 @@
 #define IP_BIND_ADDRESS_NO_PORT 24
 #endif
 
+#define HTTP_REQUEST "GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: load\r\nAccept: */*\r\n\r\n"
+#define HTTP_HEAD "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n\r\n"
+
 enum { EVENTS = 1024, STALL = 10, SOURCES = 100 };
 
 /* One client. */
@@ -54,6 +59,9 @@ static struct {
 
 static struct client *clients;
 static char *message;      /* what everybody sends */
+static size_t message_size;
+static char *expected;     /* what comes back */
+static size_t expected_size;
 static char *reply;        /* where a piece of a reply lands */
 static uint32_t *latency;  /* ns of each reply in this phase, option.most of them */
 static size_t begun, done; /* messages of this phase */
@@ -117,8 +125,8 @@ client_connect(struct client *c)
 static void
 client_send(struct client *c)
 {
-    while (c->sent < option.size) {
-        ssize_t n = send(c->fd, message + c->sent, option.size - c->sent, MSG_NOSIGNAL);
+    while (c->sent < message_size) {
+        ssize_t n = send(c->fd, message + c->sent, message_size - c->sent, MSG_NOSIGNAL);
         if (n < 0 && errno == EAGAIN) {
             break;
         }
@@ -127,7 +135,7 @@ client_send(struct client *c)
         }
         c->sent += n > 0 ? (size_t)n : 0;
     }
-    bool to_write = c->sent < option.size;
+    bool to_write = c->sent < message_size;
     if (to_write != c->armed_to_write) {
         watch(c, EPOLL_CTL_MOD, to_write);
     }
@@ -153,7 +161,7 @@ client_begin(struct client *c)
 static void
 client_receive(struct client *c)
 {
-    ssize_t n = recv(c->fd, reply, option.size - c->received, 0);
+    ssize_t n = recv(c->fd, reply, expected_size - c->received, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }
@@ -163,12 +171,12 @@ client_receive(struct client *c)
         }
         die("recv");
     }
-    if (memcmp(reply, message + c->received, (size_t)n) != 0) {
+    if (memcmp(reply, expected + c->received, (size_t)n) != 0) {
         errno = EBADMSG;
-        die("a reply differs from the message");
+        die("a reply differs from what was expected");
     }
     c->received += (size_t)n;
-    if (c->received < option.size) {
+    if (c->received < expected_size) {
         return;
     }
     int64_t took = now() - c->started;
@@ -253,11 +261,45 @@ number(const char *text, double least, double most)
     return value;
 }
 
+/* option.size bytes of this and that, behind the text `head`. */
+static char *
+make_text(const char *head, size_t *size)
+{
+    size_t length = strlen(head);
+    char *text = malloc(length + option.size + 1);
+    if (text == NULL) {
+        die("malloc");
+    }
+    memcpy(text, head, length);
+    for (size_t i = 0; i < option.size; i++) {
+        text[length + i] = (char)('A' + i % 57);
+    }
+    *size = length + option.size;
+    return text;
+}
+
+static void
+make_messages(bool is_http)
+{
+    if (!is_http) {
+        message = expected = make_text("", &message_size);
+        expected_size = message_size;
+        return;
+    }
+    char head[128];
+    snprintf(head, sizeof head, HTTP_HEAD, option.size);
+    expected = make_text(head, &expected_size);
+    message = strdup(HTTP_REQUEST);
+    message_size = strlen(HTTP_REQUEST);
+}
+
 int
 main(int argc, char **argv)
 {
-    if (argc != 8 || (strcmp(argv[1], "echo") != 0 && strcmp(argv[1], "churn") != 0)) {
-        fprintf(stderr, "usage: load echo|churn PORT CONNECTIONS SIZE MESSAGES SECONDS SPIN\n");
+    bool is_http = argc == 8 && strcmp(argv[1], "http") == 0;
+    if (argc != 8 ||
+        (strcmp(argv[1], "echo") != 0 && strcmp(argv[1], "churn") != 0 && !is_http)) {
+        fprintf(stderr, "usage: load echo|churn|http PORT CONNECTIONS SIZE MESSAGES SECONDS SPIN\n");
         return 2;
     }
     option.churn = strcmp(argv[1], "churn") == 0;
@@ -269,16 +311,13 @@ main(int argc, char **argv)
     option.spin = number(argv[7], 0, 1) != 0;
 
     clients = calloc(option.clients, sizeof *clients);
-    message = malloc(option.size);
-    reply = malloc(option.size);
+    make_messages(is_http);
+    reply = malloc(expected_size);
     size_t warm = option.clients * 2 > 500 ? option.clients * 2 : 500;
     latency = malloc((option.most > warm ? option.most : warm) * sizeof *latency);
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (clients == NULL || message == NULL || reply == NULL || latency == NULL || epoll_fd < 0) {
+    if (clients == NULL || reply == NULL || latency == NULL || epoll_fd < 0) {
         die("setup");
-    }
-    for (size_t i = 0; i < option.size; i++) {
-        message[i] = (char)('A' + i % 57);
     }
     for (size_t i = 0; i < option.clients; i++) {
         clients[i].fd = -1;

@@ -42,6 +42,8 @@ TARGETS = [
     *echo("64B-10", "10 connections"),
     *echo("64B-1000", "1,000 connections"),
     Target("connection churn, to uvloop's Protocol", "churn", "10", 1.2, "×", peer="uvloop-protocol"),
+    Target("HTTP keep-alive, 100 connections, to uvloop's Protocol", "http", "100", 1.1, "×",
+           peer="uvloop-protocol"),
     Target("100,000 timers", "timers", "100000", 1, "s"),
     Target("parallel_map of 10,000 sleeps, 1,000 at once", "parallel_map", "limit-1000", 60, "ms"),
 ]

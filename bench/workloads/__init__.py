@@ -18,7 +18,7 @@ Peers are imported inside the functions, so that the program can list what is no
 import importlib
 
 NAMES = ("floor", "switch", "spawn", "memory", "pipe", "sync", "sieve", "timers", "parallel_map", "echo",
-         "churn")
+         "churn", "http")
 
 
 def load(name):
