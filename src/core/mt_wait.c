@@ -101,6 +101,22 @@ mt_wait_park(struct mt_wait *wait, mt_time deadline)
 }
 
 int
+mt_wait_park_through(struct mt_wait *wait)
+{
+    struct mt_thread *thread = wait->thread;
+    assert(thread == thread->sched->current);
+    wait->outer = thread->wait;
+    thread->wait = wait;
+    while (wait->result == MT_PENDING) {
+        thread->state = MT_THREAD_WAITING;
+        mt_sched_leave(thread->sched);
+        thread->is_interrupted = false;
+    }
+    thread->wait = wait->outer;
+    return wait->result;
+}
+
+int
 mt_sleep(struct mt_sched *sched, mt_time span)
 {
     struct mt_wait wait;

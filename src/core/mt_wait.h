@@ -37,7 +37,8 @@ enum mt_wait_kind {
     MT_WAIT_PERMIT,   /* struct mt_semaphore */
     MT_WAIT_EVENT,    /* struct mt_event */
     MT_WAIT_NOTICE,   /* the host's object, in whose list a struct mt_ticket waits */
-    MT_WAIT_ITEM      /* struct mt_pipe: the host's queue between OS threads */
+    MT_WAIT_ITEM,     /* struct mt_pipe: the host's queue between OS threads */
+    MT_WAIT_ERRAND    /* struct mt_errand: what is done elsewhere; or NULL, its notice */
 };
 
 struct mt_clause {
@@ -119,6 +120,12 @@ mt_fd_clause_is_stale(const struct mt_fd_clause *clause)
    all clauses are out of their lists. */
 int
 mt_wait_park(struct mt_wait *wait, mt_time deadline);
+
+/* The same for one who must not leave yet, since others still write to its memory: no deadline, no
+   look at what is pending, and signal handlers wait for the code that runs next. Returns what a clause
+   was triggered with, or MT_ECANCELED when somebody cancels meanwhile; then it may park anew. */
+int
+mt_wait_park_through(struct mt_wait *wait);
 
 /* Take all clauses out of their lists without having parked. */
 void

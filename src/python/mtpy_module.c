@@ -2,6 +2,7 @@
 /* The extension module microthread._core: its functions, its types and its state. */
 #include "python/mtpy_clone.h"
 #include "python/mtpy_ends.h"
+#include "python/mtpy_file.h"
 #include "python/mtpy_pipe.h"
 #include "python/mtpy_scope.h"
 #include "python/mtpy_select.h"
@@ -326,6 +327,8 @@ module_exec(PyObject *module)
         add_type(module, &state->ends_type, &mtpy_ends_spec) < 0 ||
         PyModule_AddFunctions(module, mtpy_stdio_functions) < 0 ||
         PyModule_AddFunctions(module, mtpy_look_functions) < 0 ||
+        PyModule_AddFunctions(module, mtpy_file_functions) < 0 ||
+        add_type(module, &state->guard_type, &mtpy_guard_spec) < 0 ||
         add_type(module, &state->deferred_type, &mtpy_deferred_spec) < 0 ||
         add_type(module, &state->timeout_type, &mtpy_timeout_spec) < 0 ||
         add_type(module, &state->move_on_after_type, &mtpy_move_on_after_spec) < 0 ||

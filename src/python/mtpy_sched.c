@@ -5,6 +5,7 @@
 #include "python/mtpy_scope.h"
 
 #include "group/mt_global.h"
+#include "io/mt_file.h"
 #include "reactor/reactor_ev.h"
 
 #include <string.h>
@@ -200,6 +201,8 @@ capsule_destroyed(PyObject *capsule)
         mt_list_remove(&main->core.live);
         if (sched->signal_fd >= 0 && mtpy_signal_install(-1) < 0)
             PyErr_WriteUnraisable(NULL);
+        if (sched->files)
+            mt_files_free(sched->files);
         mt_sched_free(core);
         mt_fault_close(sched->fault_home);
         Py_DECREF(main);
@@ -416,6 +419,8 @@ mtpy_sched_after_fork(struct mtpy_state *state)
         return 0;
     here->next = NULL;
     int error = mt_sched_after_fork(here->core, abandon_thread);
+    if (here->files)
+        mt_files_after_fork(here->files);
     if (mtpy_thread_current(here) != here->main) /* the old one's reference goes with the dead */
         here->main = (struct mtpy_thread *)Py_NewRef(mtpy_thread_current(here));
     if (!error)

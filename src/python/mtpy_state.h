@@ -11,6 +11,7 @@
 #include "core/mt_sched.h"
 
 struct mt_fault_home;
+struct mt_files;
 struct mt_pipe;
 struct mtpy_scope;
 struct mtpy_sched;
@@ -27,7 +28,9 @@ struct mtpy_sched;
     X(PyTypeObject, move_on_after_type) /* move_on_after */ \
     X(PyTypeObject, shield_type)      /* shield */ \
     X(PyTypeObject, case_type)        /* what select() is given */ \
+    X(PyTypeObject, rlock_type)       /* RLock */ \
     X(PyTypeObject, ticket_type)      /* a place among waiters */ \
+    X(PyTypeObject, guard_type)       /* a method under its file's lock */ \
     X(PyTypeObject, hook_args_type)   /* what excepthook is given */ \
     X(PyObject, MicroThreadExit)      \
     X(PyObject, Cancelled)            \
@@ -74,8 +77,10 @@ struct mtpy_sched {
     PyObject *module;          /* keeps the state alive; owned */
     char *scratch;             /* MTPY_SCRATCH_SIZE bytes that nobody holds on to over a wait; or NULL */
     struct mt_fault_home *fault_home; /* explains overflows of stacks; or NULL */
+    struct mt_files *files;    /* NULL until a file is used; owned */
     int signal_fd;             /* CPython's wake-up descriptor while polling; -1: no signals here */
     bool is_os_main;           /* made in the process's first OS thread */
+    bool is_destroying;        /* in a file's destructor: nobody may park */
     bool is_exiting;           /* everybody is told to leave */
     bool is_stuck;             /* those who were told wait for what can never come */
     bool is_deadlocked;        /* the main one is woken to be told so */

@@ -67,6 +67,8 @@ mtpy_sync_add_types(struct mtpy_state *state)
         PyTypeObject *type = add_type(state, *spec, NULL);
         if (!type)
             return -1;
+        if (*spec == &mtpy_rlock_spec)
+            state->rlock_type = (PyTypeObject *)Py_NewRef(type);
         Py_DECREF(type); /* the module has it */
     }
     state->ticket_type =

@@ -3,6 +3,8 @@
 #include "python/mtpy_ends.h"
 #include "python/mtpy_sync.h"
 
+#include "io/mt_errand.h"
+
 PyObject *
 mtpy_thread_name(struct mtpy_thread *self)
 {
@@ -65,6 +67,14 @@ describe_sleep(struct mtpy_thread *self, const struct mt_wait *wait)
 }
 
 static PyObject *
+describe_errand(const struct mt_errand *errand)
+{
+    if (errand->fd < 0)
+        return PyUnicode_FromFormat("%s a file", errand->verb);
+    return PyUnicode_FromFormat("%s file fd %d", errand->verb, errand->fd);
+}
+
+static PyObject *
 describe_clause(const struct mt_clause *clause)
 {
     PyObject *what = NULL, *text = NULL;
@@ -90,6 +100,8 @@ describe_clause(const struct mt_clause *clause)
         return PyUnicode_FromFormat("read fd %d", ((const struct mt_fd_clause *)clause)->fd);
     case MT_WAIT_WRITE:
         return PyUnicode_FromFormat("write fd %d", ((const struct mt_fd_clause *)clause)->fd);
+    case MT_WAIT_ERRAND:
+        return describe_errand(clause->object);
     case MT_WAIT_LOCK:
     case MT_WAIT_PERMIT:
     case MT_WAIT_EVENT:
@@ -111,6 +123,8 @@ mtpy_thread_describe_wait(struct mtpy_thread *self)
         return describe_sleep(self, wait);
     PyObject *text = NULL;
     for (const struct mt_clause *clause = wait->clauses; clause; clause = clause->sibling) {
+        if (clause->kind == MT_WAIT_ERRAND && !clause->object)
+            continue; /* its other clause says it all */
         PyObject *part = describe_clause(clause);
         PyObject *both = !part ? NULL : text ? PyUnicode_FromFormat("%U or %U", part, text)
                                              : Py_NewRef(part);
