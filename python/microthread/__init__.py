@@ -35,6 +35,7 @@ from microthread._core import (
     writable,
     yield_now,
 )
+from microthread._group import Group
 from microthread._hooks import excepthook
 from microthread._run import run, run_blocking
 from microthread._scenarios import generate, start_and_forget, start_in_parallel
@@ -50,6 +51,7 @@ __all__ = [
     "DeadlockError",
     "Event",
     "ExceptHookArgs",
+    "Group",
     "LifoQueue",
     "Lock",
     "MicroThreadExit",

@@ -29,6 +29,7 @@ enum mt_wait_kind {
     MT_WAIT_DEFERRED, /* struct mt_deferred */
     MT_WAIT_THREAD,   /* struct mt_thread: its end */
     MT_WAIT_ENDS,     /* the host's object: the end of any of several micro-threads */
+    MT_WAIT_GROUP,    /* the host's object: the end of all members of a group */
     MT_WAIT_TAKE,     /* struct mt_pipe */
     MT_WAIT_PUT,      /* struct mt_pipe */
     MT_WAIT_READ,     /* a descriptor, in struct mt_fd_clause */

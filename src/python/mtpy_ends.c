@@ -57,7 +57,7 @@ check_thread(struct mtpy_state *state, PyObject *given)
         PyErr_Format(PyExc_RuntimeError, "%R cannot wait for itself", thread);
         return -1;
     }
-    if (thread->core.state == MT_THREAD_NEW && thread->outcome == MTPY_OUTCOME_NONE) {
+    if (mtpy_thread_is_new(thread)) {
         PyErr_Format(PyExc_RuntimeError, "%R was not started; call start() first", thread);
         return -1;
     }

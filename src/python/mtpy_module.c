@@ -3,8 +3,8 @@
 #include "python/mtpy_clone.h"
 #include "python/mtpy_ends.h"
 #include "python/mtpy_file.h"
+#include "python/mtpy_group.h"
 #include "python/mtpy_pipe.h"
-#include "python/mtpy_scope.h"
 #include "python/mtpy_select.h"
 #include "python/mtpy_socket.h"
 #include "python/mtpy_sync.h"
@@ -27,7 +27,15 @@ mtpy_state_by_type(PyTypeObject *type)
 static PyObject *
 core_spawn(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    return mtpy_thread_spawn(mtpy_state_of(module), args, nargs, kwnames);
+    struct mtpy_state *state = mtpy_state_of(module);
+    struct mtpy_sched *sched = mtpy_sched_get(state);
+    if (!sched)
+        return NULL;
+    struct mtpy_thread *thread = mtpy_thread_make(sched, state->thread_type, args, nargs, kwnames);
+    if (!thread)
+        return NULL;
+    mtpy_thread_launch(sched, (struct mtpy_thread *)Py_NewRef(thread));
+    return (PyObject *)thread;
 }
 
 static PyObject *
@@ -333,7 +341,12 @@ module_exec(PyObject *module)
         add_type(module, &state->timeout_type, &mtpy_timeout_spec) < 0 ||
         add_type(module, &state->move_on_after_type, &mtpy_move_on_after_spec) < 0 ||
         add_type(module, &state->shield_type, &mtpy_shield_spec) < 0 ||
+        add_type(module, &state->group_type, &mtpy_group_spec) < 0 ||
         add_type(module, &state->case_type, &mtpy_case_spec) < 0)
+        return -1;
+    state->member_type = (PyTypeObject *)PyType_FromModuleAndSpec(
+        module, &mtpy_member_spec, (PyObject *)state->thread_type);
+    if (!state->member_type)
         return -1;
     state->timeout_type->tp_vectorcall = mtpy_timeout_make;
     state->move_on_after_type->tp_vectorcall = mtpy_move_on_after_make;

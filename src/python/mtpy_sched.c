@@ -2,7 +2,7 @@
 /* The scheduler of an OS thread as Python sees it: the hooks of the core, signals, deadlock, exit,
    fork. */
 #include "python/mtpy_fault.h"
-#include "python/mtpy_scope.h"
+#include "python/mtpy_group.h"
 
 #include "group/mt_global.h"
 #include "io/mt_file.h"
@@ -402,6 +402,8 @@ abandon_thread(struct mt_thread *core)
     struct mtpy_thread *thread = mtpy_thread_of(core);
     thread->outcome = MTPY_OUTCOME_CANCELLED;
     mtpy_scope_unset_all(thread);
+    if (thread->is_member)
+        mtpy_group_forget((struct mtpy_member *)thread);
 }
 
 int
@@ -429,6 +431,7 @@ mtpy_sched_after_fork(struct mtpy_state *state)
         mtpy_raise(error);
         return -1;
     }
+    mtpy_group_drop_queues(mtpy_thread_current(here));
     mt_sched_drop_dead(here->core);
     return 0;
 }

@@ -6,20 +6,6 @@
 
 #include <structmember.h>
 
-enum kind { TIMEOUT, MOVE_ON, SHIELD };
-
-struct mtpy_scope {
-    PyObject_HEAD
-    struct mtpy_state *state;   /* borrowed: the type keeps the module */
-    struct mt_timer timer;      /* set while the block runs and has a limit */
-    struct mtpy_thread *thread; /* the one inside; NULL outside. Borrowed: it lets go when it ends */
-    struct mtpy_scope *outer;   /* the block around it; owned */
-    const PyObject *handled;    /* the Cancelled that was handled at entry, by identity only */
-    mt_time span;               /* the limit in ns, or MT_FOREVER */
-    uint8_t kind;               /* enum kind */
-    bool is_expired;            /* the time was up inside the block */
-};
-
 /* ---- what is demanded ---- */
 
 bool
@@ -27,7 +13,7 @@ mtpy_scope_demands(const struct mtpy_thread *thread, const PyObject *handled)
 {
     for (struct mtpy_scope *scope = thread->extra ? thread->extra->scopes : NULL; scope;
          scope = scope->outer) {
-        if (scope->kind == SHIELD)
+        if (scope->kind == MTPY_SHIELD)
             return false;
         if (scope->is_expired && (!handled || handled == scope->handled))
             return true;
@@ -46,6 +32,21 @@ mtpy_scope_demands_now(const struct mtpy_thread *thread)
                                           : mtpy_vm_parked_handled(core->stack, type));
 }
 
+bool
+mtpy_scope_matches(PyObject *exception, PyObject *type)
+{
+    if (PyErr_GivenExceptionMatches(exception, type))
+        return true;
+    if (MT_LIKELY(!PyErr_GivenExceptionMatches(exception, PyExc_BaseExceptionGroup)))
+        return false;
+    PyObject *rest = PyObject_CallMethod(exception, "split", "O", type);
+    bool is_all = rest && PyTuple_Check(rest) && PyTuple_GET_SIZE(rest) == 2 &&
+                  PyTuple_GET_ITEM(rest, 1) == Py_None;
+    Py_XDECREF(rest);
+    PyErr_Clear();
+    return is_all;
+}
+
 void
 mtpy_scope_refresh_pending(struct mtpy_thread *thread)
 {
@@ -58,11 +59,13 @@ mtpy_scope_refresh_pending(struct mtpy_thread *thread)
     thread->core.is_pending = is_pending;
 }
 
-static void
-expire(struct mtpy_scope *scope)
+void
+mtpy_scope_expire(struct mtpy_scope *self)
 {
-    struct mtpy_thread *thread = scope->thread;
-    scope->is_expired = true;
+    struct mtpy_thread *thread = self->thread;
+    self->is_expired = true;
+    if (!thread)
+        return;
     thread->core.is_pending = true;
     if (thread->core.state == MT_THREAD_WAITING && mtpy_scope_demands_now(thread))
         mt_thread_cancel_wait(&thread->core);
@@ -71,7 +74,7 @@ expire(struct mtpy_scope *scope)
 static void
 ring(struct mt_timer *timer)
 {
-    expire(MT_CONTAINER_OF(timer, struct mtpy_scope, timer));
+    mtpy_scope_expire(MT_CONTAINER_OF(timer, struct mtpy_scope, timer));
 }
 
 void
@@ -86,6 +89,21 @@ mtpy_scope_unset_all(struct mtpy_thread *thread)
 
 /* ---- in and out ---- */
 
+int
+mtpy_scope_enter(struct mtpy_scope *self, struct mtpy_sched *sched)
+{
+    struct mtpy_thread *thread = mtpy_thread_current(sched);
+    struct mtpy_extra *extra = mtpy_thread_extra(thread);
+    if (!extra)
+        return -1;
+    self->thread = thread;
+    self->is_expired = false;
+    self->handled = mtpy_vm_handled(sched->tstate, sched->state->Cancelled);
+    self->outer = extra->scopes; /* its reference moves here, and the chain gets one of ours */
+    extra->scopes = (struct mtpy_scope *)Py_NewRef(self);
+    return 0;
+}
+
 static PyObject *
 scope_enter(PyObject *object, PyObject *unused)
 {
@@ -98,20 +116,15 @@ scope_enter(PyObject *object, PyObject *unused)
         PyErr_Format(PyExc_RuntimeError, "%R is in use; make a new one for each block", self);
         return NULL;
     }
-    struct mtpy_thread *thread = mtpy_thread_current(sched);
-    struct mtpy_extra *extra = mtpy_thread_extra(thread);
-    if (!extra)
-        return NULL;
     if (self->span != MT_FOREVER && self->span > 0 &&
         mt_timer_set(sched->core, &self->timer, mt_sched_deadline(sched->core, self->span)))
         return PyErr_NoMemory();
-    self->thread = thread;
-    self->is_expired = false;
-    self->handled = mtpy_vm_handled(sched->tstate, sched->state->Cancelled);
-    self->outer = extra->scopes; /* its reference moves here, and the chain gets one of ours */
-    extra->scopes = (struct mtpy_scope *)Py_NewRef(self);
+    if (mtpy_scope_enter(self, sched) < 0) {
+        mt_timer_unset(sched->core, &self->timer);
+        return NULL;
+    }
     if (self->span == 0)
-        expire(self);
+        mtpy_scope_expire(self);
     return Py_NewRef(object);
 }
 
@@ -129,6 +142,18 @@ unlink_scope(struct mtpy_scope *self)
     return true;
 }
 
+void
+mtpy_scope_leave(struct mtpy_scope *self)
+{
+    struct mtpy_thread *thread = self->thread;
+    mt_timer_unset(thread->core.sched, &self->timer);
+    bool was_linked = unlink_scope(self);
+    self->thread = NULL;
+    mtpy_scope_refresh_pending(thread);
+    if (was_linked)
+        Py_DECREF(self); /* the chain's */
+}
+
 static PyObject *
 scope_exit(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
 {
@@ -141,18 +166,13 @@ scope_exit(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
         PyErr_Format(PyExc_RuntimeError, "%R was not entered by this micro-thread", self);
         return NULL;
     }
-    mt_timer_unset(sched->core, &self->timer);
-    bool was_linked = unlink_scope(self);
-    self->thread = NULL;
-    mtpy_scope_refresh_pending(thread);
-    if (was_linked)
-        Py_DECREF(self); /* the chain's; the caller has its own */
+    mtpy_scope_leave(self);
     bool is_ours = self->is_expired && nargs > 1 &&
-                   PyErr_GivenExceptionMatches(args[1], sched->state->Cancelled) &&
+                   mtpy_scope_matches(args[1], sched->state->Cancelled) &&
                    !mtpy_scope_demands(thread, self->handled);
     if (!is_ours)
         Py_RETURN_FALSE;
-    if (self->kind == MOVE_ON)
+    if (self->kind == MTPY_MOVE_ON)
         Py_RETURN_TRUE;
     PyObject *seconds = PyFloat_FromDouble((double)self->span / 1e9);
     if (seconds)
@@ -164,7 +184,7 @@ scope_exit(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
 /* ---- the objects ---- */
 
 static PyObject *
-make_scope(PyTypeObject *type, enum kind kind, mt_time span)
+make_scope(PyTypeObject *type, enum mtpy_scope_kind kind, mt_time span)
 {
     struct mtpy_scope *self = (struct mtpy_scope *)type->tp_alloc(type, 0);
     if (self) {
@@ -179,7 +199,7 @@ make_scope(PyTypeObject *type, enum kind kind, mt_time span)
 /* timeout(seconds) and move_on_after(seconds) by vectorcall: they stand around every request. */
 static PyObject *
 make_limited(PyObject *type, PyObject *const *args, size_t nargsf, PyObject *kwnames,
-             const char *format, enum kind kind)
+             const char *format, enum mtpy_scope_kind kind)
 {
     PyObject *given;
     mt_time span;
@@ -198,13 +218,13 @@ make_limited(PyObject *type, PyObject *const *args, size_t nargsf, PyObject *kwn
 PyObject *
 mtpy_timeout_make(PyObject *type, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    return make_limited(type, args, nargsf, kwnames, "O:timeout", TIMEOUT);
+    return make_limited(type, args, nargsf, kwnames, "O:timeout", MTPY_TIMEOUT);
 }
 
 PyObject *
 mtpy_move_on_after_make(PyObject *type, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    return make_limited(type, args, nargsf, kwnames, "O:move_on_after", MOVE_ON);
+    return make_limited(type, args, nargsf, kwnames, "O:move_on_after", MTPY_MOVE_ON);
 }
 
 static PyObject *
@@ -213,7 +233,7 @@ shield_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     static char *names[] = {NULL};
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, ":shield", names))
         return NULL;
-    return make_scope(type, SHIELD, MT_FOREVER);
+    return make_scope(type, MTPY_SHIELD, MT_FOREVER);
 }
 
 static int

@@ -98,7 +98,7 @@ try_thread(struct selection *selection, struct mtpy_thread *thread, PyObject **v
         PyErr_Format(PyExc_RuntimeError, "%R cannot wait for itself", thread);
         return -1;
     }
-    if (thread->core.state == MT_THREAD_NEW) {
+    if (mtpy_thread_is_new(thread)) {
         PyErr_Format(PyExc_RuntimeError, "%R was not started; call start() first", thread);
         return -1;
     }

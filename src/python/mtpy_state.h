@@ -20,6 +20,7 @@ struct mtpy_sched;
    mtpy_state_clear(), which one list sees to. */
 #define MTPY_STATE_OBJECTS(X) \
     X(PyTypeObject, thread_type)      /* micro_thread */ \
+    X(PyTypeObject, member_type)      /* micro_thread, with room for its place in a Group */ \
     X(PyTypeObject, pipe_type)        /* micro_pipe */ \
     X(PyTypeObject, writer_type)      /* the writing end of a pipe */ \
     X(PyTypeObject, ends_type)        /* the ends of several micro-threads */ \
@@ -27,6 +28,7 @@ struct mtpy_sched;
     X(PyTypeObject, timeout_type)     /* timeout */ \
     X(PyTypeObject, move_on_after_type) /* move_on_after */ \
     X(PyTypeObject, shield_type)      /* shield */ \
+    X(PyTypeObject, group_type)       /* Group, but for what is written in Python */ \
     X(PyTypeObject, case_type)        /* what select() is given */ \
     X(PyTypeObject, rlock_type)       /* RLock */ \
     X(PyTypeObject, ticket_type)      /* a place among waiters */ \
@@ -159,6 +161,9 @@ struct mtpy_thread {
     bool is_cancelled : 1;     /* Cancelled comes at each wait from now on */
     bool is_exiting : 1;       /* MicroThreadExit comes at each wait from now on */
     bool is_fetched : 1;       /* its exception went to somebody */
+    bool is_member : 1;        /* in a Group: it lies in a struct mtpy_member */
+    bool is_queued : 1;        /* a member that waits its turn: not started, but it will be */
+    bool is_deaf : 1;          /* waits for the members of its Group: nothing else is raised in it */
 };
 
 static inline struct mtpy_thread *
@@ -174,12 +179,26 @@ mtpy_thread_current(const struct mtpy_sched *sched)
     return mtpy_thread_of(sched->core->current);
 }
 
-extern PyType_Spec mtpy_thread_spec;
+/* Whether it was made, but nothing will run it before somebody calls start(). */
+static inline bool
+mtpy_thread_is_new(const struct mtpy_thread *thread)
+{
+    return thread->core.state == MT_THREAD_NEW && thread->outcome == MTPY_OUTCOME_NONE &&
+           !thread->is_queued;
+}
 
-/* spawn(fn, *args, **kwargs) in vectorcall form. New, or NULL with an exception. */
-PyObject *
-mtpy_thread_spawn(struct mtpy_state *state, PyObject *const *args, Py_ssize_t nargs,
-                  PyObject *kwnames);
+extern PyType_Spec mtpy_thread_spec;
+extern PyType_Spec mtpy_member_spec;
+
+/* One of thread_type or member_type, by the arguments of spawn(fn, *args, **kwargs) in vectorcall
+   form; with the caller's context, ready for mtpy_thread_launch(). New, or NULL with an exception. */
+struct mtpy_thread *
+mtpy_thread_make(struct mtpy_sched *sched, PyTypeObject *type, PyObject *const *args,
+                 Py_ssize_t nargs, PyObject *kwnames);
+
+/* Queue it to run. Steals a reference. Any OS thread that holds the GIL. */
+void
+mtpy_thread_launch(struct mtpy_sched *sched, struct mtpy_thread *self);
 
 /* The micro_thread of an OS thread's own code. New, or NULL. */
 struct mtpy_thread *
@@ -192,6 +211,10 @@ mtpy_thread_run(struct mtpy_sched *sched, struct mtpy_thread *self, int error);
 /* The hook: the scheduler lets go of a finished one. */
 void
 mtpy_thread_drop(struct mtpy_sched *sched, struct mtpy_thread *self);
+
+/* Raise Cancelled in it at each wait from now on, which is now if it is parked. It is not done. */
+void
+mtpy_thread_cancel(struct mtpy_thread *self);
 
 /* Have an exception raised in it at its next wait, which is now if it is parked. Steals it. */
 int

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* micro_thread: its life from spawn to the end. What others may
    do to it is in mtpy_thread_calls.c, how it shows itself in mtpy_thread_view.c. */
-#include "python/mtpy_scope.h"
+#include "python/mtpy_group.h"
 
 #include <structmember.h>
 
@@ -34,6 +34,7 @@ alloc_thread(PyTypeObject *type)
     self->outcome = MTPY_OUTCOME_NONE;
     self->exits_swallowed = 0;
     self->is_cancelled = self->is_exiting = self->is_fetched = false;
+    self->is_member = self->is_queued = self->is_deaf = false;
     return self;
 }
 
@@ -50,25 +51,29 @@ mtpy_thread_new_main(struct mtpy_state *state)
     return NULL;
 }
 
-/* Queue a new one; the scheduler gets a reference of its own. Returns 0 or -1. */
+/* It inherits from the running one. Returns 0 or -1. */
 static int
-start_thread(struct mtpy_sched *sched, struct mtpy_thread *self)
+inherit(struct mtpy_sched *sched, struct mtpy_thread *self)
 {
     PyObject *context = mtpy_vm_context(sched->tstate);
     if (context && !(self->context = PyContext_CopyCurrent()))
         return -1;
     if (!self->scope)
         self->scope = mtpy_thread_current(sched)->scope;
-    if (MT_UNLIKELY(sched->is_exiting))
-        self->is_exiting = true; /* too late: it never runs */
-    mt_sched_spawn(sched->core, &self->core);
-    Py_INCREF(self);
     return 0;
 }
 
-PyObject *
-mtpy_thread_spawn(struct mtpy_state *state, PyObject *const *args, Py_ssize_t nargs,
-                  PyObject *kwnames)
+void
+mtpy_thread_launch(struct mtpy_sched *sched, struct mtpy_thread *self)
+{
+    if (MT_UNLIKELY(sched->is_exiting))
+        self->is_exiting = true; /* too late: it never runs */
+    mt_sched_spawn(sched->core, &self->core);
+}
+
+struct mtpy_thread *
+mtpy_thread_make(struct mtpy_sched *sched, PyTypeObject *type, PyObject *const *args,
+                 Py_ssize_t nargs, PyObject *kwnames)
 {
     if (nargs < 1) {
         PyErr_SetString(PyExc_TypeError, "spawn() needs a function to run as its first argument");
@@ -76,8 +81,7 @@ mtpy_thread_spawn(struct mtpy_state *state, PyObject *const *args, Py_ssize_t na
     }
     if (mtpy_check_callable(args[0]) < 0)
         return NULL;
-    struct mtpy_sched *sched = mtpy_sched_get(state);
-    struct mtpy_thread *self = sched ? alloc_thread(state->thread_type) : NULL;
+    struct mtpy_thread *self = alloc_thread(type);
     if (!self)
         return NULL;
     self->function = Py_NewRef(args[0]);
@@ -97,8 +101,8 @@ mtpy_thread_spawn(struct mtpy_state *state, PyObject *const *args, Py_ssize_t na
                 goto failed;
     }
     PyObject_GC_Track(self);
-    if (MT_LIKELY(start_thread(sched, self) == 0))
-        return (PyObject *)self;
+    if (MT_LIKELY(inherit(sched, self) == 0))
+        return self;
     Py_DECREF(self);
     return NULL;
 failed:
@@ -189,13 +193,14 @@ mtpy_thread_start(PyObject *object, PyObject *unused)
 {
     (void)unused;
     struct mtpy_thread *self = (struct mtpy_thread *)object;
-    if (self->core.state != MT_THREAD_NEW) {
+    if (!mtpy_thread_is_new(self)) {
         PyErr_Format(PyExc_RuntimeError, "%R was started already; a micro_thread runs once", self);
         return NULL;
     }
     struct mtpy_sched *sched = mtpy_sched_get(mtpy_state_by_type(Py_TYPE(object)));
-    if (!sched || start_thread(sched, self) < 0)
+    if (!sched || inherit(sched, self) < 0)
         return NULL;
+    mtpy_thread_launch(sched, (struct mtpy_thread *)Py_NewRef(object));
     Py_RETURN_NONE;
 }
 
@@ -206,12 +211,12 @@ static void
 end_by_exception(struct mtpy_sched *sched, struct mtpy_thread *self, PyObject *exception)
 {
     struct mtpy_state *state = sched->state;
-    if (PyErr_GivenExceptionMatches(exception, state->Cancelled)) {
+    if (mtpy_scope_matches(exception, state->Cancelled)) {
         self->outcome = MTPY_OUTCOME_CANCELLED;
         self->core.done.value = exception;
         return;
     }
-    if (PyErr_GivenExceptionMatches(exception, state->MicroThreadExit)) {
+    if (mtpy_scope_matches(exception, state->MicroThreadExit)) {
         self->outcome = MTPY_OUTCOME_VALUE;
         self->core.done.value = Py_NewRef(Py_None);
         Py_DECREF(exception);
@@ -272,8 +277,11 @@ clean_up(struct mtpy_thread *self)
     Py_CLEAR(self->extra->kwargs);
     Py_CLEAR(self->extra->thrown);
     Py_CLEAR(self->extra->cancel_message);
-    mtpy_scope_unset_all(self);
-    Py_CLEAR(self->extra->scopes);
+    if (self->extra->scopes) {
+        mtpy_group_orphan_all(self);
+        mtpy_scope_unset_all(self);
+        Py_CLEAR(self->extra->scopes);
+    }
     if (self->extra->callbacks)
         call_callbacks(self);
 }
@@ -310,10 +318,12 @@ mtpy_thread_run(struct mtpy_sched *sched, struct mtpy_thread *self, int error)
     }
     self->is_cancelled = self->is_exiting = false;
     self->core.is_pending = false;
-    if (MT_UNLIKELY(error))
-        return; /* on the stack of somebody who is parked: the rest waits for the drop */
-    clean_up(self);
-    self->context = mtpy_vm_take_context(sched->tstate);
+    if (MT_LIKELY(!error)) { /* else on the stack of somebody who is parked: it waits for the drop */
+        clean_up(self);
+        self->context = mtpy_vm_take_context(sched->tstate);
+    }
+    if (self->is_member)
+        mtpy_group_note_end((struct mtpy_member *)self);
 }
 
 void
@@ -338,6 +348,8 @@ mtpy_thread_throw(struct mtpy_thread *self, PyObject *exception)
     }
     Py_XSETREF(extra->thrown, exception);
     self->core.is_pending = true;
+    if (self->is_queued)
+        mtpy_group_start((struct mtpy_member *)self);
     mt_thread_cancel_wait(&self->core);
     return 0;
 }
@@ -345,6 +357,8 @@ mtpy_thread_throw(struct mtpy_thread *self, PyObject *exception)
 int
 mtpy_thread_check(struct mtpy_sched *sched, struct mtpy_thread *self)
 {
+    if (MT_UNLIKELY(self->is_deaf))
+        return 0;
     if (self->extra && self->extra->thrown)
         return MT_ECANCELED;
     if (self->is_exiting) {
@@ -497,4 +511,21 @@ PyType_Spec mtpy_thread_spec = {
     .basicsize = sizeof(struct mtpy_thread),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
     .slots = thread_slots,
+};
+
+/* The garbage collector finds a member in its Group's lists, not the other way round. */
+static PyType_Slot member_slots[] = {
+    {Py_tp_doc, "A micro_thread that a Group has spawned."},
+    {Py_tp_dealloc, thread_dealloc},
+    {Py_tp_finalize, thread_finalize},
+    {Py_tp_traverse, thread_traverse},
+    {Py_tp_clear, thread_clear},
+    {0, NULL},
+};
+
+PyType_Spec mtpy_member_spec = {
+    .name = "microthread.micro_thread",
+    .basicsize = sizeof(struct mtpy_member),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = member_slots,
 };

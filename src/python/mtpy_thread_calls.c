@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What others may do to a micro_thread: wait for it, ask what became of it, cancel it. */
-#include "python/mtpy_scope.h"
+#include "python/mtpy_group.h"
 #include "python/mtpy_select.h"
 
 /* ---- what became of it ---- */
@@ -55,7 +55,7 @@ wait_done(struct mtpy_thread *self, mt_time timeout)
         PyErr_Format(PyExc_RuntimeError, "%R cannot wait for itself", self);
         return -1;
     }
-    if (self->core.state == MT_THREAD_NEW) {
+    if (mtpy_thread_is_new(self)) {
         PyErr_Format(PyExc_RuntimeError, "%R was not started; call start() before wait()", self);
         return -1;
     }
@@ -82,7 +82,19 @@ thread_wait(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject 
             mtpy_parse_timeout(given, "timeout", &timeout) < 0)
             return NULL;
     }
-    return wait_done(self, timeout) < 0 ? NULL : mtpy_thread_outcome(self);
+    if (wait_done(self, timeout) < 0)
+        return NULL;
+    if (MT_UNLIKELY(self->outcome == MTPY_OUTCOME_CANCELLED)) {
+        /* What cancelled it may have cancelled the caller, too, which then is not to be told of it as of
+           an error. */
+        struct mtpy_sched *sched = mtpy_sched_get(mtpy_state_by_type(Py_TYPE(object)));
+        if (!sched)
+            return NULL;
+        struct mtpy_thread *caller = mtpy_thread_current(sched);
+        if (caller->core.is_pending && mtpy_thread_check(sched, caller))
+            return mtpy_raise(MT_ECANCELED);
+    }
+    return mtpy_thread_outcome(self);
 }
 
 static PyObject *
@@ -164,6 +176,18 @@ thread_add_done_callback(PyObject *object, PyObject *function)
 
 /* ---- raising something in it ---- */
 
+void
+mtpy_thread_cancel(struct mtpy_thread *self)
+{
+    self->is_cancelled = true;
+    self->core.is_pending = true;
+    if (self->is_queued)
+        mtpy_group_start((struct mtpy_member *)self);
+    /* One that is shielded, or cleans up after an earlier cancellation, is left to it. */
+    if (self->core.state == MT_THREAD_WAITING && mtpy_scope_demands_now(self))
+        mt_thread_cancel_wait(&self->core);
+}
+
 static PyObject *
 thread_cancel(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -181,11 +205,7 @@ thread_cancel(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObjec
             return NULL;
         Py_XSETREF(extra->cancel_message, Py_NewRef(message));
     }
-    self->is_cancelled = true;
-    self->core.is_pending = true;
-    /* One that is shielded, or cleans up after an earlier cancellation, is left to it. */
-    if (self->core.state == MT_THREAD_WAITING && mtpy_scope_demands_now(self))
-        mt_thread_cancel_wait(&self->core);
+    mtpy_thread_cancel(self);
     Py_RETURN_TRUE;
 }
 

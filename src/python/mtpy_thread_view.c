@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* How a micro_thread shows itself: name, state, what it waits for, where it stands. */
 #include "python/mtpy_ends.h"
+#include "python/mtpy_group.h"
 #include "python/mtpy_sync.h"
 
 #include "io/mt_errand.h"
@@ -89,6 +90,8 @@ describe_clause(const struct mt_clause *clause)
         break;
     case MT_WAIT_ENDS:
         return mtpy_ends_describe(clause->object);
+    case MT_WAIT_GROUP:
+        return mtpy_group_describe(clause->object);
     case MT_WAIT_TAKE:
     case MT_WAIT_PUT:
         what = mtpy_pipe_describe(clause->object);

@@ -7,7 +7,8 @@ from support import check_script
 MEASURE = """
     import gc, os, sys, threading
     import microthread
-    from microthread import current, deferred, micro_pipe, micro_thread, run, sleep, spawn, yield_now
+    from microthread import (Group, current, deferred, micro_pipe, micro_thread, run, sleep, spawn,
+                             yield_now)
 
     # AddressSanitizer keeps freed memory for a while: its growth says nothing about ours.
     MEMORY_IS_OURS = "asan" not in os.environ.get("LD_PRELOAD", "")
@@ -125,6 +126,39 @@ def down(k):
 for t in [spawn(down, 200) for _ in range(n)]:
     t.wait()""", 5_000),
     "runs": ("for _ in range(n): run(lambda x: spawn(sleep, 60), Thing())", 5_000),
+    "groups": ("""
+for _ in range(n):
+    with Group() as group:
+        group.spawn(lambda x: x, Thing())
+        group.spawn(lambda x: x, Thing())""", 50_000),
+    "groups that fail and are cancelled": ("""
+for _ in range(n):
+    try:
+        with Group(2) as group:
+            for _ in range(3):
+                group.spawn(lambda x: sleep(60), Thing())
+            group.spawn(lambda x: 1 / 0, Thing())
+            yield_now()
+            group.cancel()
+            yield_now()
+            raise ValueError(Thing())
+    except ExceptionGroup:
+        pass""", 10_000),
+    "groups never left, and never entered": ("""
+def own():
+    group = Group(1)
+    group.__enter__()
+    for _ in range(3):
+        group.spawn(sleep, Thing())
+for _ in range(n):
+    Group()
+    spawn(own).wait()
+    yield_now()""", 5_000),
+    "members of one group": ("""
+with Group() as group:
+    for _ in range(n):
+        group.spawn(lambda x: x, Thing())
+        yield_now()""", 50_000),
     "frames looked at": ("""
 def work(x):
     sleep(60)

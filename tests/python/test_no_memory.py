@@ -51,10 +51,20 @@ def check(body, **options):
     "spawn(deferred().wait, 0.0001).wait()",
     "run(lambda: spawn(sleep, 5))",
     "microthread.wait_writable(1, 0)",
+    "group(lambda g: [g.spawn(sleep, 0.0001) for _ in range(20)])",
+    "group(lambda g: list(g.map(int, range(20))), 2)",
 ])
 def test_every_allocation_may_fail(action):
     check(f"""
-    from microthread import run
+    from microthread import Group, run
+    def group(body, limit=None):
+        try:
+            with Group(limit) as g:
+                body(g)
+        except ExceptionGroup as error:
+            raise error.exceptions[0]
+        finally:
+            assert not microthread.threads()[1:]
     def act(pipe):
         try:
             {action}
@@ -246,12 +256,19 @@ def test_more_threads_than_memory():
     "repr(spawn(int)), spawn(int).name, current().waiting_for",
     "micro_pipe().put_nowait(1), micro_pipe(0).take_nowait()",
     "current().context, spawn(int).context",
+    "group(lambda g: [g.spawn(int, n, base=10) for n in '12'])",
+    "group(lambda g: [g.spawn(sleep, 60), sleep(0), g.cancel()])",
+    "group(lambda g: (g.spawn(sleep, 60), g.spawn(lambda: 1 / 0), sleep(0), repr(g)))",
+    "group(lambda g: list(g.map(int, '1234')), 1)",
 ])
 def test_every_allocation_of_pythons_may_fail(action):
     done = run_script(SWEEP + f"""
     import _testcapi, traceback
     sys.unraisablehook = lambda args: None
     microthread.excepthook = lambda args: None
+    def group(body, limit=None):
+        with microthread.Group(limit) as g:
+            body(g)
     def act():
         {action}
     for _ in range(2):
@@ -266,8 +283,10 @@ def test_every_allocation_of_pythons_may_fail(action):
                 act()
             finally:
                 _testcapi.remove_mem_hooks()
-        except (MemoryError, TimeoutError, ZeroDivisionError, queue.Empty):
+        except (MemoryError, TimeoutError, ZeroDivisionError, queue.Empty, ExceptionGroup):
             pass
+        except SystemError as error:  # CPython's own, where it has no memory for a traceback
+            assert str(error) == "error return without exception set", error
         for _ in range(3):
             try:
                 yield_now()
