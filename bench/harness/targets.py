@@ -44,6 +44,11 @@ TARGETS = [
     Target("connection churn, to uvloop's Protocol", "churn", "10", 1.2, "×", peer="uvloop-protocol"),
     Target("HTTP keep-alive, 100 connections, to uvloop's Protocol", "http", "100", 1.1, "×",
            peer="uvloop-protocol"),
+    Target("lock, uncontended, both calls and the loop", "sync", "lock", 60, "ns"),
+    Target("hand-over, contended", "sync", "hand-over", 150, "ns"),
+    Target("select of 4 ready pipes", "scope", "select-4", 300, "ns"),
+    Target("group of 1,000, spawn + join", "group", "1000", 250, "ns"),
+    Target("timeout, enter + leave", "scope", "timeout", 200, "ns"),
     Target("100,000 timers", "timers", "100000", 1, "s"),
     Target("parallel_map of 10,000 sleeps, 1,000 at once", "parallel_map", "limit-1000", 60, "ms"),
 ]

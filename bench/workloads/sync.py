@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""Locks, events and queues: what each costs alone, and from one member to another."""
+"""Locks, semaphores, events, conditions and queues: what each costs alone, and from one member to another."""
 
 import queue
 import threading
 
 from workloads.common import cpu_clock, on_asyncio, on_trio, on_uvloop
 
-TITLE = "Synchronisation: lock, hand-over, event, queue"
-NOTE = ("One operation is: `lock`, an acquire and a release that nobody contends; `hand-over`, a release of "
+TITLE = "Synchronisation: lock, semaphore, hand-over, event, condition, queue"
+NOTE = ("One operation is: `lock`, an acquire and a release that nobody contends; `semaphore`, the same; `hand-over`, a release of "
         "one semaphore and an acquire of another, by which two members take turns; `event`, a set, a wait "
-        "and a clear, likewise; `queue`, a put and a get, unbounded, and with 16 places. The Python loops "
+        "and a clear, likewise; `condition`, a notice to the other one and a wait for its own; `queue`, a put and a get, unbounded, and with 16 places. The Python loops "
         "around them are included. trio's events cannot be cleared: a new one each time; its queue is a "
         "memory channel. `threading` is two OS threads, for reference.")
 UNIT = "ns"
 CASES = {
     "lock": {"what": "lock"},
     "hand-over": {"what": "hand_over"},
+    "semaphore": {"what": "semaphore"},
     "event": {"what": "event"},
+    "condition": {"what": "condition"},
     "queue": {"what": "queue", "size": 0},
     "queue-16": {"what": "queue", "size": 16},
 }
@@ -24,12 +26,17 @@ START = 1_000
 MOST = 2_000_000
 
 
+def skip(case, label):
+    """gevent has no condition."""
+    return "no condition" if (case, label) == ("condition", "gevent") else None
+
+
 class Blocking:
     """The workload over anything with threading's and queue's names. run(*functions) runs members."""
 
-    def __init__(self, lock, semaphore, event, queue, run):
+    def __init__(self, lock, semaphore, event, condition, queue, run):
         self.make_lock, self.make_semaphore, self.make_event = lock, semaphore, event
-        self.make_queue, self.run = queue, run
+        self.make_condition, self.make_queue, self.run = condition, queue, run
 
     def __call__(self, count, what, **case):
         begun = cpu_clock()
@@ -45,6 +52,29 @@ class Blocking:
                 release()
 
         return (member,)
+
+    def semaphore(self, count):
+        def member():
+            semaphore = self.make_semaphore(1)
+            acquire, release = semaphore.acquire, semaphore.release
+            for _ in range(count):
+                acquire()
+                release()
+
+        return (member,)
+
+    def condition(self, count):
+        condition, turn = self.make_condition(self.make_lock()), [0]
+
+        def member(mine, other):
+            with condition:
+                for _ in range(count // 2):
+                    while turn[0] != mine:
+                        condition.wait()
+                    turn[0] = other
+                    condition.notify()
+
+        return lambda: member(0, 1), lambda: member(1, 0)
 
     def hand_over(self, count):
         a, b = self.make_semaphore(1), self.make_semaphore(0)
@@ -93,7 +123,7 @@ def ours(count, **case):
         for thread in [mt.spawn(member) for member in members]:
             thread.wait()
 
-    return Blocking(mt.Lock, mt.Semaphore, mt.Event, mt.Queue, run)(count, **case)
+    return Blocking(mt.Lock, mt.Semaphore, mt.Event, mt.Condition, mt.Queue, run)(count, **case)
 
 
 def gevent_hub(count, **case):
@@ -109,7 +139,7 @@ def gevent_hub(count, **case):
         return gevent.queue.Queue(size or None)
 
     semaphore = gevent.lock.Semaphore
-    return Blocking(semaphore, semaphore, gevent.event.Event, make_queue, run)(count, **case)
+    return Blocking(semaphore, semaphore, gevent.event.Event, None, make_queue, run)(count, **case)
 
 
 def os_threads(count, **case):
@@ -120,18 +150,26 @@ def os_threads(count, **case):
         for thread in threads:
             thread.join()
 
-    return Blocking(threading.Lock, threading.Semaphore, threading.Event, queue.Queue, run)(count, **case)
+    return Blocking(threading.Lock, threading.Semaphore, threading.Event, threading.Condition, queue.Queue,
+                    run)(count, **case)
 
 
 async def coroutines(count, what, size=0):
     import asyncio
 
-    async def lock():
-        mine = asyncio.Lock()
+    async def acquire_release(mine):
         acquire, release = mine.acquire, mine.release
         for _ in range(count):
             await acquire()
             release()
+
+    async def converse(condition, turn, mine, other):
+        async with condition:
+            for _ in range(count // 2):
+                while turn[0] != mine:
+                    await condition.wait()
+                turn[0] = other
+                condition.notify()
 
     async def take_turns(mine, other):
         acquire, release = mine.acquire, other.release
@@ -157,7 +195,12 @@ async def coroutines(count, what, size=0):
             await put(None)
 
     if what == "lock":
-        members = [lock()]
+        members = [acquire_release(asyncio.Lock())]
+    elif what == "semaphore":
+        members = [acquire_release(asyncio.Semaphore(1))]
+    elif what == "condition":
+        condition, turn = asyncio.Condition(), [0]
+        members = [converse(condition, turn, 0, 1), converse(condition, turn, 1, 0)]
     elif what == "hand_over":
         a, b = asyncio.Semaphore(1), asyncio.Semaphore(0)
         members = [take_turns(a, b), take_turns(b, a)]
@@ -179,12 +222,19 @@ async def trio_tasks(count, what, size=0):
 
     import trio
 
-    async def lock():
-        mine = trio.Lock()
+    async def acquire_release(mine):
         acquire, release = mine.acquire, mine.release
         for _ in range(count):
             await acquire()
             release()
+
+    async def converse(condition, turn, mine, other):
+        async with condition:
+            for _ in range(count // 2):
+                while turn[0] != mine:
+                    await condition.wait()
+                turn[0] = other
+                condition.notify()
 
     async def take_turns(mine, other):
         acquire, release = mine.acquire, other.release
@@ -209,7 +259,12 @@ async def trio_tasks(count, what, size=0):
             await send(None)
 
     if what == "lock":
-        members = [(lock,)]
+        members = [(acquire_release, trio.Lock())]
+    elif what == "semaphore":
+        members = [(acquire_release, trio.Semaphore(1))]
+    elif what == "condition":
+        condition, turn = trio.Condition(), [0]
+        members = [(converse, condition, turn, 0, 1), (converse, condition, turn, 1, 0)]
     elif what == "hand_over":
         a, b = trio.Semaphore(1), trio.Semaphore(0)
         members = [(take_turns, a, b), (take_turns, b, a)]
