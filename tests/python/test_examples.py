@@ -142,6 +142,13 @@ def test_crawler():
     assert (pages, fetchers) == ("60", "20") and float(seconds) < float(alone), line
 
 
+def test_downloads():
+    alone, missing = run("downloads.py", "20")
+    files, size, limit, seconds, alone = re.findall(r"[\d.]+", alone)
+    assert (files, size, limit) == ("40", "67000", "20") and float(seconds) < float(alone)
+    assert missing == "not on the mirror: missing; 0 files are half there"
+
+
 def test_tree_walk(tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
     for name in ("z.txt", "a/y.txt", "a/b/x.txt", "a/b/x.c"):
