@@ -127,17 +127,19 @@ def parallel_map(
     places: dict[_core.micro_thread, int] = {}  # of those that run, in results
     spawn, place_of, watch = _core.spawn, places.pop, ends.watch
     try:
-        while True:
-            while ends or len(places) == limit:
-                member = next(ends)
-                results[place_of(member)] = member.result()
-            args = next(source, None)
-            if args is None:
-                break
-            member = spawn(fn, *args)
-            places[member] = len(results)
-            results.append(None)
-            watch(member)
+        with _core.move_on_after(None) as reading:
+            ends.cut(reading)  # by the first failure, also where an iterable waits
+            while True:
+                while ends or len(places) == limit:
+                    member = next(ends)
+                    results[place_of(member)] = member.result()
+                args = next(source, None)
+                if args is None:
+                    break
+                member = spawn(fn, *args)
+                places[member] = len(results)
+                results.append(None)
+                watch(member)
         for member in ends:
             results[place_of(member)] = member.result()
     except BaseException:

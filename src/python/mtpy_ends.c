@@ -3,6 +3,7 @@
    as_completed() and parallel_map() wait on. Each watched micro-thread calls the object when it is
    done, from whichever OS thread it lives in; one micro-thread iterates. */
 #include "python/mtpy_ends.h"
+#include "python/mtpy_scope.h"
 
 #include "base/mt_ring.h"
 #include "core/mt_deferred.h"
@@ -13,6 +14,7 @@ struct mtpy_ends {
     struct mt_deferred some; /* fires when there is one for a waiting iteration */
     mt_time deadline;        /* monotonic ns, or MT_FOREVER */
     size_t left;             /* watched, and not yet handed out */
+    PyObject *block;         /* a move_on_after that the first failure expires, or NULL; owned */
     bool is_poll;            /* timeout=0: never wait */
 };
 
@@ -26,6 +28,8 @@ note_end(struct mtpy_ends *self, PyObject *thread)
     (void)error;
     if (self->some.waiting)
         (void)mt_deferred_fire(&self->some, MT_DEFERRED_VALUE, NULL);
+    if (self->block && ((struct mtpy_thread *)thread)->outcome != MTPY_OUTCOME_VALUE)
+        mtpy_scope_expire((struct mtpy_scope *)self->block);
 }
 
 /* The call that a watched micro-thread makes. */
@@ -89,6 +93,20 @@ ends_watch(PyObject *object, PyObject *given)
             return NULL;
     }
     self->left++;
+    Py_RETURN_NONE;
+}
+
+/* From now on a failure cancels the waits in a block, a move_on_after. */
+static PyObject *
+ends_cut(PyObject *object, PyObject *block)
+{
+    PyTypeObject *type = mtpy_state_by_type(Py_TYPE(object))->move_on_after_type;
+    if (!PyObject_TypeCheck(block, type)) {
+        PyErr_Format(PyExc_TypeError, "block must be a move_on_after, got %.200s",
+                     Py_TYPE(block)->tp_name);
+        return NULL;
+    }
+    Py_XSETREF(((struct mtpy_ends *)object)->block, Py_NewRef(block));
     Py_RETURN_NONE;
 }
 
@@ -181,6 +199,7 @@ ends_traverse(PyObject *object, visitproc visit, void *arg)
 {
     struct mtpy_ends *self = (struct mtpy_ends *)object;
     Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->block);
     for (size_t i = 0; i < self->ended.count; i++)
         Py_VISIT((PyObject *)mt_ring_at(&self->ended, i));
     return 0;
@@ -190,6 +209,7 @@ static int
 ends_clear(PyObject *object)
 {
     struct mtpy_ends *self = (struct mtpy_ends *)object;
+    Py_CLEAR(self->block);
     while (self->ended.count) {
         self->left--;
         Py_DECREF((PyObject *)mt_ring_pop(&self->ended));
@@ -217,6 +237,7 @@ ends_length(PyObject *object)
 
 static PyMethodDef ends_methods[] = {
     {"check", ends_check, METH_O, NULL},
+    {"cut", ends_cut, METH_O, NULL},
     {"watch", ends_watch, METH_O, NULL},
     {"unwatch", ends_unwatch, METH_O, NULL},
     {0},

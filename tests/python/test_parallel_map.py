@@ -10,7 +10,7 @@ import weakref
 import pytest
 
 import microthread as mt
-from microthread import (current, deferred, generate, parallel_map, put, sleep, spawn, threads,
+from microthread import (Cancelled, current, deferred, generate, parallel_map, put, sleep, spawn, threads,
                          timeout, yield_now)
 
 
@@ -181,6 +181,50 @@ def test_failure_of_the_clean_up_is_reported(reports):
         parallel_map(work, range(2))
     gc.collect()
     assert [type(value) for value in reports] == [KeyError]
+
+
+def test_failure_ends_the_waiting_inside_the_iterable():
+    ended = []
+
+    def source():
+        try:
+            yield 0
+            sleep(60)
+        finally:
+            yield_now()
+            ended.append(1)
+
+    with pytest.raises(ZeroDivisionError):
+        parallel_map(lambda n: 1 / n, source())
+    assert ended
+    yield_now()
+
+
+def test_failure_is_raised_though_the_iterable_goes_on():
+    def source():
+        yield 0
+        for _ in range(3):
+            try:
+                sleep(60)
+            except Cancelled:
+                pass
+            yield 1
+
+    with pytest.raises(ZeroDivisionError):
+        parallel_map(lambda n: 1 / n, source())
+
+
+def test_failure_of_the_iterables_clean_up_is_raised():
+    def source():
+        try:
+            yield 0
+            sleep(60)
+        finally:
+            raise OSError
+
+    with pytest.raises(OSError):
+        parallel_map(lambda n: 1 / n, source())
+    assert threads() == [current()]
 
 
 def test_failure_of_the_iterable_cancels_and_is_raised():
