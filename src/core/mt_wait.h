@@ -39,7 +39,8 @@ enum mt_wait_kind {
     MT_WAIT_EVENT,    /* struct mt_event */
     MT_WAIT_NOTICE,   /* the host's object, in whose list a struct mt_ticket waits */
     MT_WAIT_ITEM,     /* struct mt_pipe: the host's queue between OS threads */
-    MT_WAIT_ERRAND    /* struct mt_errand: what is done elsewhere; or NULL, its notice */
+    MT_WAIT_ERRAND,   /* struct mt_errand: what is done elsewhere; or NULL, its notice */
+    MT_WAIT_WORD      /* the host's object: a word of memory that interpreters share */
 };
 
 struct mt_clause {

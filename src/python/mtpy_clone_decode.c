@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Reading clones: a stack machine that runs what mtpy_clone_format.h describes. */
 #include "python/mtpy_clone_decode.h"
+#include "python/mtpy_shared.h"
 
 #include <string.h>
 
@@ -192,6 +193,9 @@ read_value(struct mtpy_decoder *decoder, enum mtpy_tag tag)
         read_bytes(decoder, &index, sizeof(index));
         return Py_NewRef(decoder->numbers[index]);
     }
+    case MTPY_TAG_VIEW:
+        return mtpy_form_view(decoder->state,
+                              MT_CONTAINER_OF(read_body(decoder), struct mtpy_form, shared.body));
     case MTPY_TAG_SHARE: {
         const struct mtpy_share *share;
         read_bytes(decoder, &share, sizeof(share));

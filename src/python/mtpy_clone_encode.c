@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Writing clones: the buffer, the frames, and the builtin types. */
 #include "python/mtpy_clone_encode.h"
+#include "python/mtpy_shared.h"
 
 #include <string.h>
 
@@ -513,8 +514,9 @@ fini(struct mtpy_encoder *encoder)
     mtpy_encoder_forget_numbers(encoder);
 }
 
-int
-mtpy_clone_encode(struct mtpy_state *state, PyObject *object, struct mt_message **message)
+static int
+encode(struct mtpy_state *state, PyObject *object,
+       int (*put)(struct mtpy_encoder *, PyObject *), struct mt_message **message)
 {
     struct mtpy_encoder encoder;
     encoder.state = state;
@@ -532,7 +534,7 @@ mtpy_clone_encode(struct mtpy_state *state, PyObject *object, struct mt_message 
     encoder.memo_mask = 0;
     encoder.memo_count = 0;
     encoder.has_path = false;
-    int done = mtpy_encoder_put(&encoder, object);
+    int done = put(&encoder, object);
     while (done >= 0 && encoder.depth) {
         struct mtpy_frame *frame = &encoder.frames[encoder.depth - 1];
         done = frame->step(&encoder, frame);
@@ -549,4 +551,21 @@ mtpy_clone_encode(struct mtpy_state *state, PyObject *object, struct mt_message 
     encoder.message->size = (size_t)(encoder.at - encoder.message->bytes);
     *message = encoder.message;
     return 0;
+}
+
+int
+mtpy_clone_encode(struct mtpy_state *state, PyObject *object, struct mt_message **message)
+{
+    return encode(state, object, mtpy_encoder_put, message);
+}
+
+int
+mtpy_clone_encode_buffer(struct mtpy_state *state, PyObject *object, struct mt_message **message)
+{
+    if (!PyObject_CheckBuffer(object)) {
+        PyErr_Format(PyExc_TypeError, "obj must have a buffer, got %.200s",
+                     Py_TYPE(object)->tp_name);
+        return -1;
+    }
+    return encode(state, object, mtpy_encoder_put_lent, message);
 }

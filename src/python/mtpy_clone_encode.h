@@ -120,6 +120,10 @@ mtpy_encoder_flush(struct mtpy_encoder *encoder, struct mtpy_frame *frame, enum 
 int
 mtpy_encoder_put_object(struct mtpy_encoder *encoder, PyObject *object, bool is_shared);
 
+/* The memory of an object with a buffer, as a memoryview, not copied: MTPY_DONE or -1. */
+int
+mtpy_encoder_put_lent(struct mtpy_encoder *encoder, PyObject *object);
+
 /* Steps, by which the path tells what a frame is. */
 int
 mtpy_encoder_list(struct mtpy_encoder *encoder, struct mtpy_frame *frame);

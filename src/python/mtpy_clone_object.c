@@ -2,6 +2,7 @@
 /* Writing clones: what is known by its name, what has been registered, and what __reduce_ex__()
    takes apart, as pickle's protocol 4 does. */
 #include "python/mtpy_clone_encode.h"
+#include "python/mtpy_shared.h"
 
 #include <string.h>
 
@@ -355,6 +356,39 @@ put_registered(struct mtpy_encoder *encoder, PyObject *object, PyObject *entry, 
     return value ? push_reduced(encoder, object, value, MTPY_TAG_REBUILD, is_shared) : -1;
 }
 
+/* ---- buffers ---- */
+
+/* Takes over the reference. object: what gets the number. */
+static int
+put_form(struct mtpy_encoder *encoder, struct mtpy_form *form, PyObject *object, bool is_shared)
+{
+    int64_t place = form ? mtpy_encoder_attach(encoder, &form->shared.body) : -1;
+    uint32_t index = (uint32_t)place;
+    if (place < 0 ||
+        mtpy_encoder_made(encoder, MTPY_TAG_VIEW, object, is_shared, sizeof(index)) < 0)
+        return -1;
+    memcpy(encoder->at, &index, sizeof(index));
+    encoder->at += sizeof(index);
+    return MTPY_DONE;
+}
+
+static int
+put_view(struct mtpy_encoder *encoder, PyObject *object, bool is_shared)
+{
+    Py_buffer view; /* asking for it raises ValueError when the memoryview is released */
+    if (PyObject_GetBuffer(object, &view, PyBUF_FULL_RO) < 0)
+        return -1;
+    struct mtpy_form *form = mtpy_form_copy(&view);
+    PyBuffer_Release(&view);
+    return put_form(encoder, form, object, is_shared);
+}
+
+int
+mtpy_encoder_put_lent(struct mtpy_encoder *encoder, PyObject *object)
+{
+    return put_form(encoder, mtpy_form_lend(encoder->state, object, false), object, false);
+}
+
 int
 mtpy_encoder_put_object(struct mtpy_encoder *encoder, PyObject *object, bool is_shared)
 {
@@ -369,6 +403,8 @@ mtpy_encoder_put_object(struct mtpy_encoder *encoder, PyObject *object, bool is_
     }
     if (PyErr_Occurred() || load_copyreg(state) < 0)
         return -1;
+    if (PyMemoryView_Check(object))
+        return put_view(encoder, object, is_shared);
     if (PyFunction_Check(object))
         return put_global(encoder, object, NULL);
     PyObject *reduce = PyDict_Check(state->clone_dispatch)

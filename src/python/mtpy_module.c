@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The extension module microthread._core: its functions, its types and its state. */
-#include "python/mtpy_clone.h"
 #include "python/mtpy_ends.h"
 #include "python/mtpy_file.h"
 #include "python/mtpy_group.h"
 #include "python/mtpy_pipe.h"
 #include "python/mtpy_select.h"
+#include "python/mtpy_shared.h"
 #include "python/mtpy_socket.h"
 #include "python/mtpy_sync.h"
 
@@ -350,7 +350,8 @@ module_exec(PyObject *module)
         return -1;
     state->timeout_type->tp_vectorcall = mtpy_timeout_make;
     state->move_on_after_type->tp_vectorcall = mtpy_move_on_after_make;
-    if (mtpy_sync_add_types(state) < 0 || mtpy_clone_add(state, module) < 0)
+    if (mtpy_sync_add_types(state) < 0 || mtpy_clone_add(state, module) < 0 ||
+        mtpy_shared_add(state, module) < 0)
         return -1;
     state->hook_args_type = PyStructSequence_NewType(&hook_args_desc);
     if (!state->hook_args_type || PyModule_AddType(module, state->hook_args_type) < 0)
@@ -391,6 +392,7 @@ module_clear(PyObject *module)
 static void
 module_free(void *module)
 {
+    mtpy_owner_fini(mtpy_state_of(module));
     (void)module_clear(module);
 }
 

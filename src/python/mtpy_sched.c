@@ -3,6 +3,8 @@
    fork. */
 #include "python/mtpy_fault.h"
 #include "python/mtpy_group.h"
+#include "python/mtpy_scope.h"
+#include "python/mtpy_shared.h"
 
 #include "group/mt_global.h"
 #include "io/mt_file.h"
@@ -169,6 +171,7 @@ unlink_sched(struct mtpy_sched *sched)
         *link = sched->next;
     if (mtpy_sched_here == sched)
         mtpy_sched_here = NULL;
+    mtpy_owner_sched_ends(sched->state, sched->core);
 }
 
 /* The OS thread's dictionary is cleared: its end, or another one clears up after it (a fork, the
@@ -310,6 +313,7 @@ mtpy_sched_make(struct mtpy_state *state)
     sched->module = Py_NewRef(state->module);
     sched->next = state->scheds;
     state->scheds = sched;
+    mtpy_owner_sched_begins(state, sched->core);
     return mtpy_sched_here = sched;
 }
 
@@ -417,6 +421,7 @@ mtpy_sched_after_fork(struct mtpy_state *state)
     state->scheds = here;
     state->service_threads = 0;
     mtpy_sched_here = here;
+    mtpy_owner_after_fork(state, here ? here->core : NULL);
     if (!here)
         return 0;
     here->next = NULL;

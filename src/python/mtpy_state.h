@@ -12,6 +12,7 @@
 
 struct mt_fault_home;
 struct mt_files;
+struct mt_owner;
 struct mt_pipe;
 struct mtpy_scope;
 struct mtpy_sched;
@@ -38,6 +39,8 @@ struct mtpy_sched;
     X(PyObject, Cancelled)            \
     X(PyObject, PipeClosed)           \
     X(PyObject, DeadlockError)        \
+    X(PyTypeObject, memory_type)      /* what memoryviews of foreign memory are of */ \
+    X(PyTypeObject, shared_type)      /* SharedBuffer */ \
     X(PyObject, CloneError)           \
     X(PyObject, clone_registry)       /* dict: type -> (reduce, rebuild), or a capsule; NULL: none */ \
     X(PyObject, clone_dispatch)       /* copyreg.dispatch_table; NULL, as the next two, until needed */ \
@@ -61,6 +64,7 @@ struct mtpy_state {
     Py_ssize_t socket_family;  /* offsets of int members of _socket.socket */
     Py_ssize_t socket_kind;
     Py_ssize_t socket_proto;
+    struct mt_owner *owner;    /* of buffers that other interpreters use; NULL until one is lent */
     size_t service_threads;    /* OS threads of our own worker pool; they wake nobody by themselves */
 };
 

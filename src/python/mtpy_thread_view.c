@@ -2,6 +2,7 @@
 /* How a micro_thread shows itself: name, state, what it waits for, where it stands. */
 #include "python/mtpy_ends.h"
 #include "python/mtpy_group.h"
+#include "python/mtpy_shared.h"
 #include "python/mtpy_sync.h"
 
 #include "io/mt_errand.h"
@@ -111,6 +112,8 @@ describe_clause(const struct mt_clause *clause)
     case MT_WAIT_NOTICE:
     case MT_WAIT_ITEM:
         return mtpy_sync_describe(clause);
+    case MT_WAIT_WORD:
+        return mtpy_shared_describe(clause->object);
     }
     Py_XDECREF(what);
     return text;
