@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Plain, blocking Python code, run by the million in one OS thread: micro-threads and pipes."""
 
+import sys as _sys
+
+from microthread import _core
 from microthread._core import (
     BoundedSemaphore,
     Cancelled,
@@ -21,7 +24,6 @@ from microthread._core import (
     move_on_after,
     put,
     readable,
-    select,
     shield,
     sleep,
     spawn,
@@ -37,6 +39,8 @@ from microthread._core import (
 )
 from microthread._group import Group
 from microthread._hooks import excepthook
+from microthread._modules import NAMES as _MODULES
+from microthread._modules import CallableModule as _CallableModule
 from microthread._run import run, run_blocking
 from microthread._scenarios import generate, start_and_forget, start_in_parallel
 from microthread._seeing import dump, dump_on_signal
@@ -101,6 +105,11 @@ __all__ = [
 __version__ = "0.1.0"
 
 
+# A function, and a module that is loaded when one of its names is asked for.
+select = _sys.modules["microthread.select"] = _CallableModule(
+    "microthread.select", _core.select.__doc__
+)
+
 # Loaded on first use: they cost imports of the standard library.
 _LATER = {
     "Barrier": "_sync",
@@ -116,13 +125,11 @@ _LATER = {
 
 def __getattr__(name: str):
     """Load on first use what costs an import of the standard library's modules."""
-    if name == "socket":
-        import microthread.socket
+    import importlib
 
-        return microthread.socket
+    if name in _MODULES:
+        return importlib.import_module(f"microthread.{name}")
     if name in _LATER:
-        import importlib
-
         value = getattr(importlib.import_module(f"microthread.{_LATER[name]}"), name)
         globals()[name] = value
         return value

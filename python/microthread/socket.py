@@ -14,28 +14,14 @@ from typing import Any as _Any
 
 import _socket
 from microthread import _core
+from microthread._modules import adopt as _adopt
 from microthread._run import run_blocking as _run_blocking
 
 __all__ = list(_standard.__all__)
 
 
-def _ours(value: _Any) -> _Any:
-    """A Python function of the standard module as one that calls what is in this module."""
-    if not isinstance(value, _types.FunctionType) or value.__globals__ is not vars(_standard):
-        return value
-    copy = _types.FunctionType(
-        value.__code__, globals(), value.__name__, value.__defaults__, value.__closure__
-    )
-    copy.__kwdefaults__ = value.__kwdefaults__
-    copy.__doc__ = value.__doc__
-    copy.__module__ = __name__
-    return copy
-
-
 # create_connection(), create_server(), getfqdn() and whatever else this version of Python has.
-globals().update(
-    {name: _ours(value) for name, value in vars(_standard).items() if not name.startswith("__")}
-)
+_adopt(_standard, globals())
 
 # What blocks the OS thread; kept, since microthread.patch puts ours in its place.
 _blocking = _types.SimpleNamespace(

@@ -198,6 +198,17 @@ core_expect_wake(PyObject *module, PyObject *change)
 }
 
 static PyObject *
+core_tick(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    struct mtpy_sched *sched = mtpy_sched_get(mtpy_state_of(module));
+    if (!sched)
+        return NULL;
+    mt_tick(sched->core);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 core_mark_service_thread(PyObject *module, PyObject *unused)
 {
     (void)unused;
@@ -276,6 +287,7 @@ static PyMethodDef module_methods[] = {
     {"_new_scope", CAST(core_new_scope), METH_NOARGS, NULL},
     {"_forget_fd", CAST(core_forget_fd), METH_O, NULL},
     {"_expect_wake", CAST(core_expect_wake), METH_O, NULL},
+    {"_tick", CAST(core_tick), METH_NOARGS, NULL},
     {"_mark_service_thread", CAST(core_mark_service_thread), METH_NOARGS, NULL},
     {"_shut_down", CAST(core_shut_down), METH_NOARGS, NULL},
     {"_after_fork", CAST(core_after_fork), METH_NOARGS, NULL},

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""The package's modules that stand in for the standard library's, and what these have in common."""
+
+import sys
+import types
+from typing import Any
+
+from microthread import _core
+
+# Loaded on first use, as attributes of the package.
+NAMES = ("os", "selectors", "signal", "socket", "ssl", "subprocess")
+
+
+def rebound(function: Any, namespace: dict[str, Any]) -> Any:
+    """A copy of a Python function that looks its global names up in this namespace."""
+    copy = types.FunctionType(
+        function.__code__, namespace, function.__name__, function.__defaults__, function.__closure__
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    copy.__dict__.update(function.__dict__)
+    copy.__doc__ = function.__doc__
+    copy.__qualname__ = function.__qualname__
+    copy.__module__ = namespace.get("__name__", function.__module__)
+    return copy
+
+
+def adopt(standard: types.ModuleType, namespace: dict[str, Any]) -> None:
+    """Put all names of a standard module into that of its replacement.
+
+    Its Python functions are bound to the replacement, so that they call what that replaces.
+    """
+    theirs = vars(standard)
+    for name, value in theirs.items():
+        if name.startswith("__") and name != "__all__":
+            continue
+        if isinstance(value, types.FunctionType) and value.__globals__ is theirs:
+            value = rebound(value, namespace)
+        namespace[name] = value
+
+
+class CallableModule(types.ModuleType):
+    """microthread.select: the function of that name, and the module, which is loaded on first use."""
+
+    __call__ = staticmethod(_core.select)
+
+    @property
+    def __signature__(self):
+        import inspect
+
+        return inspect.signature(_core.select)
+
+    def __getattr__(self, name: str) -> Any:
+        if self.__loader__ is not None or name in ("__path__", "__wrapped__"):
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        self._load()
+        return getattr(self, name)
+
+    def __dir__(self) -> list[str]:
+        if self.__loader__ is None:
+            self._load()
+        return sorted(vars(self))
+
+    def _load(self) -> None:
+        from importlib.machinery import PathFinder
+
+        spec = PathFinder.find_spec(self.__name__, sys.modules["microthread"].__path__)
+        self.__spec__, self.__loader__, self.__file__ = spec, spec.loader, spec.origin
+        try:
+            spec.loader.exec_module(self)
+        except BaseException:
+            self.__loader__ = None
+            raise
