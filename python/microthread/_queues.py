@@ -2,7 +2,8 @@
 """Queue, LifoQueue, PriorityQueue: the standard library's, in which only the micro-thread waits.
 
 Fair: an item goes to the getter that waits longest, room to the putter that waits longest. Who is told
-of an item has it promised, so that nobody who comes later takes it away. SimpleQueue is in the core.
+of an item has it promised, so that nobody who comes later takes it away. What need not wait is done in the
+core, unless a subclass has methods of its own for it. SimpleQueue is in the core altogether.
 """
 
 import queue
@@ -10,7 +11,7 @@ import sys
 import time
 from typing import Any
 
-from microthread._core import Lock, SimpleQueue, _Waiters
+from microthread._core import Lock, SimpleQueue, _Line, _QueueBase, _Waiters
 from microthread._sync import Condition, take_back
 
 __all__ = ["LifoQueue", "PriorityQueue", "Queue", "SimpleQueue"]
@@ -25,19 +26,22 @@ def checked(timeout: float) -> float:
     raise ValueError(f"timeout must be >= 0 or None, got {timeout!r}")
 
 
-class Line:
+# Whose items go in and out by these methods of their containers, the first one's by the second's.
+TAKES = ((queue.Queue, "popleft"), (queue.LifoQueue, "pop"))
+
+
+def name_of_take(cls: type) -> str | None:
+    """The method of cls's container that takes an item; None if cls has ways of its own."""
+    for base, name in TAKES:
+        if all(getattr(cls, one) is getattr(base, one) for one in ("_init", "_qsize", "_put", "_get")):
+            return name
+    return None
+
+
+class Line(_Line):
     """Those who wait for an item, or for room; and how many of them were told and have not run yet."""
 
-    __slots__ = ("promised", "waiters")
-
-    def __init__(self, text: str) -> None:
-        self.waiters = _Waiters(text)
-        self.promised = 0
-
-    def offer(self, count: int) -> None:
-        """There are `count` items, or places: promise those that nobody has been told of."""
-        if count > self.promised and self.waiters:
-            self.promised += self.waiters.tell(count - self.promised)
+    __slots__ = ()
 
     def wait(self, mutex: Lock, timeout: float | None) -> bool:
         """Wait with the mutex released, to be told; with it held again, however this ends."""
@@ -57,13 +61,11 @@ class Line:
         return told
 
 
-class Queue(queue.Queue):
+class Queue(_QueueBase, queue.Queue):
     """A queue as queue.Queue, for micro-threads of any OS thread; first come, first served.
 
     maxsize <= 0: unbounded. Subclasses may define _init, _qsize, _put and _get.
     """
-
-    is_shutdown = False
 
     def __init__(self, maxsize: int = 0) -> None:
         self.maxsize = maxsize
@@ -77,8 +79,9 @@ class Queue(queue.Queue):
         self._not_full_waiters = self.not_full._waiters
         self._standing = 0  # how many are in one of the lines, or were told and have not run yet
         name = f"<{type(self).__name__} at {id(self):#x}>"
-        self._getters = Line(f"get from {name}")
-        self._putters = Line(f"put into {name}")
+        self._prepare(name_of_take(type(self)), self.mutex, Line(_Waiters(f"get from {name}")),
+                      Line(_Waiters(f"put into {name}")), self._not_empty_waiters,
+                      self._not_full_waiters)
 
     def __repr__(self) -> str:
         most = f" of {self.maxsize}" if self.maxsize > 0 else ""
@@ -122,12 +125,8 @@ class Queue(queue.Queue):
             if timeout is not None:
                 left = max(0.0, end - time.monotonic())
 
-    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        """Put an item; waits while the queue is full.
-
-        timeout: seconds >= 0, None for no limit. Raises queue.Full when time was up, or at once
-        without block; queue.ShutDown after shutdown().
-        """
+    def _put_slowly(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """put() where it may have to wait, or is not a matter of course."""
         if timeout is not None:
             timeout = checked(timeout) if block else None
         with self.mutex:
@@ -140,12 +139,8 @@ class Queue(queue.Queue):
             if self._not_empty_waiters:
                 self.not_empty.notify()
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """Take an item; waits while there is none.
-
-        timeout: seconds >= 0, None for no limit. Raises queue.Empty when time was up, or at once
-        without block; queue.ShutDown after shutdown(), when nothing is left.
-        """
+    def _get_slowly(self, block: bool = True, timeout: float | None = None) -> Any:
+        """get() likewise."""
         if timeout is not None:
             timeout = checked(timeout) if block else None
         with self.mutex:

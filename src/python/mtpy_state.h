@@ -31,10 +31,16 @@ struct mtpy_sched;
     X(PyTypeObject, shield_type)      /* shield */ \
     X(PyTypeObject, group_type)       /* Group, but for what is written in Python */ \
     X(PyTypeObject, case_type)        /* what select() is given */ \
+    X(PyTypeObject, lock_type)        /* Lock */ \
     X(PyTypeObject, rlock_type)       /* RLock */ \
+    X(PyTypeObject, waiters_type)     /* those who wait to be told */ \
+    X(PyTypeObject, line_type)        /* those who wait for an item, or for room */ \
     X(PyTypeObject, ticket_type)      /* a place among waiters */ \
     X(PyTypeObject, guard_type)       /* a method under its file's lock */ \
     X(PyTypeObject, hook_args_type)   /* what excepthook is given */ \
+    X(PyObject, name_append)          /* "append" */ \
+    X(PyObject, name_put_slowly)      /* "_put_slowly" */ \
+    X(PyObject, name_get_slowly)      /* "_get_slowly" */ \
     X(PyObject, MicroThreadExit)      \
     X(PyObject, Cancelled)            \
     X(PyObject, PipeClosed)           \

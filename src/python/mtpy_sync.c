@@ -61,16 +61,29 @@ add_type(struct mtpy_state *state, PyType_Spec *spec, PyTypeObject *base)
 int
 mtpy_sync_add_types(struct mtpy_state *state)
 {
-    PyType_Spec *const specs[] = {&mtpy_lock_spec,         &mtpy_rlock_spec,   &mtpy_event_spec,
-                                  &mtpy_simple_queue_spec, &mtpy_waiters_spec, NULL};
-    for (PyType_Spec *const *spec = specs; *spec; spec++) {
-        PyTypeObject *type = add_type(state, *spec, NULL);
+    const struct {
+        PyType_Spec *spec;
+        PyTypeObject **slot; /* NULL: the module alone has it */
+    } types[] = {
+        {&mtpy_lock_spec, &state->lock_type},       {&mtpy_rlock_spec, &state->rlock_type},
+        {&mtpy_event_spec, NULL},                   {&mtpy_simple_queue_spec, NULL},
+        {&mtpy_waiters_spec, &state->waiters_type}, {&mtpy_line_spec, &state->line_type},
+        {&mtpy_queue_base_spec, NULL},
+    };
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        PyTypeObject *type = add_type(state, types[i].spec, NULL);
         if (!type)
             return -1;
-        if (*spec == &mtpy_rlock_spec)
-            state->rlock_type = (PyTypeObject *)Py_NewRef(type);
-        Py_DECREF(type); /* the module has it */
+        if (types[i].slot)
+            *types[i].slot = type;
+        else
+            Py_DECREF(type);
     }
+    state->name_append = PyUnicode_InternFromString("append");
+    state->name_put_slowly = PyUnicode_InternFromString("_put_slowly");
+    state->name_get_slowly = PyUnicode_InternFromString("_get_slowly");
+    if (!state->name_append || !state->name_put_slowly || !state->name_get_slowly)
+        return -1;
     state->ticket_type =
         (PyTypeObject *)PyType_FromModuleAndSpec(state->module, &mtpy_ticket_spec, NULL);
     if (!state->ticket_type)

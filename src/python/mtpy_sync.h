@@ -22,6 +22,8 @@ extern PyType_Spec mtpy_event_spec;
 extern PyType_Spec mtpy_simple_queue_spec;
 extern PyType_Spec mtpy_waiters_spec;
 extern PyType_Spec mtpy_ticket_spec;
+extern PyType_Spec mtpy_line_spec;
+extern PyType_Spec mtpy_queue_base_spec;
 
 /* Make all these types and add the public ones to the module. Returns 0 or -1 with an exception. */
 int
@@ -43,6 +45,10 @@ PyObject *
 mtpy_simple_queue_describe(struct mt_pipe *pipe);
 PyObject *
 mtpy_waiters_describe(PyObject *waiters);
+
+/* The clauses in a _Waiters. */
+struct mt_list *
+mtpy_waiters_list(PyObject *waiters);
 
 /* How many wait in a list. */
 size_t

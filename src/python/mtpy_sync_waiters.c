@@ -166,6 +166,12 @@ mtpy_waiters_describe(PyObject *waiters)
     return Py_NewRef(((struct mtpy_waiters *)waiters)->text);
 }
 
+struct mt_list *
+mtpy_waiters_list(PyObject *waiters)
+{
+    return &((struct mtpy_waiters *)waiters)->list;
+}
+
 static PyMethodDef waiters_methods[] = {
     {"take_place", waiters_take_place, METH_NOARGS,
      "take_place($self)\n--\n\nThe caller's place at the end; it may be told from now on."},
