@@ -45,6 +45,7 @@ from microthread._run import run, run_blocking
 from microthread._scenarios import generate, start_and_forget, start_in_parallel
 from microthread._seeing import dump, dump_on_signal
 from microthread._several import as_completed, parallel_map, wait_all, wait_future
+from microthread._slow import SlowHookArgs, make_settable, slow_hook
 
 __all__ = [
     "Barrier",
@@ -65,6 +66,7 @@ __all__ = [
     "RLock",
     "Semaphore",
     "SimpleQueue",
+    "SlowHookArgs",
     "StreamServer",
     "after",
     "as_completed",
@@ -86,6 +88,7 @@ __all__ = [
     "select",
     "shield",
     "sleep",
+    "slow_hook",
     "spawn",
     "start_and_forget",
     "start_in_parallel",
@@ -104,6 +107,8 @@ __all__ = [
 
 __version__ = "0.1.0"
 
+slow_threshold: float | None  # seconds; setting it takes effect at once
+make_settable(__name__)
 
 # A function, and a module that is loaded when one of its names is asked for.
 select = _sys.modules["microthread.select"] = _CallableModule(

@@ -78,7 +78,7 @@ mt_sched_ready(struct mt_thread *thread)
 {
     struct mt_sched *sched = thread->sched;
     push_ready(sched, thread);
-    if (MT_UNLIKELY(sched->is_polling))
+    if (MT_UNLIKELY(atomic_load_explicit(&sched->is_polling, memory_order_relaxed)))
         sched->reactor_ops->wake(sched->reactor);
 }
 
@@ -317,6 +317,9 @@ idle(struct mt_sched *sched)
 static struct mt_thread *
 pick_next(struct mt_sched *sched)
 {
+    /* Only this OS thread writes it: no need of an atomic addition. */
+    uint64_t turns = atomic_load_explicit(&sched->turns, memory_order_relaxed);
+    atomic_store_explicit(&sched->turns, turns + 1, memory_order_relaxed);
     for (;;) {
         if (MT_UNLIKELY(!sched->ready_head || sched->round_left == 0)) {
             look_around(sched);

@@ -15,6 +15,8 @@
 #include "core/mt_stack.h"
 #include "core/mt_thread.h"
 
+#include <stdatomic.h>
+
 /* What the scheduler asks of the language above it. None of these may park, except run, drop
    and interrupted. */
 struct mt_hooks {
@@ -56,7 +58,8 @@ struct mt_sched {
     size_t ready_count;           /* length of the run queue */
     size_t round_left;            /* switches until the next look at the reactor */
     uint32_t budget;              /* calls that went ahead at once, until the caller gives way */
-    bool is_polling;              /* inside a poll that may block */
+    _Atomic bool is_polling;      /* inside a poll that may block */
+    _Atomic uint64_t turns;       /* how often somebody gave way; with is_polling, anybody reads it */
     volatile bool is_signalled;   /* a signal came: the main micro-thread shall run handlers */
     struct mt_thread *dead;       /* finished ones whose reference is still to be dropped */
     const struct mt_hooks *hooks;

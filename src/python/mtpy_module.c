@@ -354,7 +354,8 @@ module_exec(PyObject *module)
         add_type(module, &state->move_on_after_type, &mtpy_move_on_after_spec) < 0 ||
         add_type(module, &state->shield_type, &mtpy_shield_spec) < 0 ||
         add_type(module, &state->group_type, &mtpy_group_spec) < 0 ||
-        add_type(module, &state->case_type, &mtpy_case_spec) < 0)
+        add_type(module, &state->case_type, &mtpy_case_spec) < 0 ||
+        mtpy_watch_add_type(module) < 0)
         return -1;
     state->member_type = (PyTypeObject *)PyType_FromModuleAndSpec(
         module, &mtpy_member_spec, (PyObject *)state->thread_type);
@@ -406,6 +407,8 @@ module_free(void *module)
 {
     mtpy_owner_fini(mtpy_state_of(module));
     (void)module_clear(module);
+    if (mtpy_state_of(module)->scheds_lock)
+        PyThread_free_lock(mtpy_state_of(module)->scheds_lock);
 }
 
 static PyModuleDef_Slot module_slots[] = {

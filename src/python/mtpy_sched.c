@@ -167,8 +167,10 @@ unlink_sched(struct mtpy_sched *sched)
     struct mtpy_sched **link = &sched->state->scheds;
     while (*link && *link != sched)
         link = &(*link)->next;
+    mtpy_state_lock_scheds(sched->state);
     if (*link)
         *link = sched->next;
+    mtpy_state_unlock_scheds(sched->state);
     if (mtpy_sched_here == sched)
         mtpy_sched_here = NULL;
     mtpy_owner_sched_ends(sched->state, sched->core);
@@ -311,8 +313,10 @@ mtpy_sched_make(struct mtpy_state *state)
         return NULL;
     }
     sched->module = Py_NewRef(state->module);
+    mtpy_state_lock_scheds(state);
     sched->next = state->scheds;
     state->scheds = sched;
+    mtpy_state_unlock_scheds(state);
     mtpy_owner_sched_begins(state, sched->core);
     return mtpy_sched_here = sched;
 }
@@ -419,6 +423,7 @@ mtpy_sched_after_fork(struct mtpy_state *state)
         if (sched->tstate == tstate)
             here = sched;
     state->scheds = here;
+    state->scheds_lock = NULL; /* it may be held by one that is not there any more */
     state->service_threads = 0;
     mtpy_sched_here = here;
     mtpy_owner_after_fork(state, here ? here->core : NULL);

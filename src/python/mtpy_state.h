@@ -66,6 +66,8 @@ struct mtpy_state {
 #undef MTPY_STATE_FIELD_
     PyObject *module;          /* borrowed: the module owns this struct */
     struct mtpy_sched *scheds; /* one for each OS thread, in no order; owned by their OS threads */
+    PyThread_type_lock scheds_lock; /* held to change that list, and to read it without the GIL; NULL
+                                       until somebody does that */
     uint32_t next_scope;       /* for run() */
     Py_ssize_t socket_family;  /* offsets of int members of _socket.socket */
     Py_ssize_t socket_kind;
@@ -91,6 +93,9 @@ struct mtpy_sched {
     struct mt_fault_home *fault_home; /* explains overflows of stacks; or NULL */
     struct mt_files *files;    /* NULL until a file is used; owned */
     int signal_fd;             /* CPython's wake-up descriptor while polling; -1: no signals here */
+    uint64_t watched_turns;    /* the next three are the watch's: core->turns when it looked last */
+    mt_time watched_since;     /* since when it is that, monotonic ns; 0: not looked at */
+    bool is_slow_told;         /* and that has been reported */
     bool is_os_main;           /* made in the process's first OS thread */
     bool is_destroying;        /* in a file's destructor: nobody may park */
     bool is_exiting;           /* everybody is told to leave */
@@ -285,11 +290,22 @@ extern PyType_Spec mtpy_pipe_spec;
 extern PyType_Spec mtpy_deferred_spec;
 extern PyMethodDef mtpy_look_functions[];
 
+/* Add _Watch to the module. Returns 0 or -1. */
+int
+mtpy_watch_add_type(PyObject *module);
+
+
 /* repr without the risk of an error: a text for waiting_for. New, or NULL. */
 PyObject *
 mtpy_pipe_describe(struct mt_pipe *pipe);
 
 /* ---- life of a scheduler ---- */
+
+/* Around a change of state->scheds. */
+void
+mtpy_state_lock_scheds(struct mtpy_state *state);
+void
+mtpy_state_unlock_scheds(struct mtpy_state *state);
 
 /* Tell every micro-thread of this OS thread to leave and wait until they have; report what nobody
    fetched. Returns 0, or -1 with an exception that ended the waiting. */

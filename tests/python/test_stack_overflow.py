@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: MIT
 """C code that overflows a micro-thread's stack: said in words, then dead as of any segfault."""
+import os
 import signal
 import sys
 
 import pytest
 
 from support import run_script
+
+pytestmark = pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""),
+                                reason="AddressSanitizer ends the process in its own way")
 
 # How deep C recursion ends: CPython 3.14 and later, and in part those before, have limits of their own.
 DEEP = """

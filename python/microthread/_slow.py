@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""slow_threshold and slow_hook: a report on each micro-thread that keeps its loop for too long.
+
+While the threshold is set an OS thread watches from outside, since who keeps the loop lets nobody else
+look. It sleeps in the core without the GIL.
+"""
+
+import os
+import sys
+from types import FrameType, ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from microthread import _core
+from microthread._core import micro_thread
+
+if TYPE_CHECKING:
+    from traceback import StackSummary
+
+
+class SlowHookArgs(NamedTuple):
+    """What slow_hook is called with: who keeps the loop, for how long so far, and where."""
+
+    micro_thread: micro_thread
+    seconds: float
+    stack: "StackSummary"
+
+
+def slow_hook(args: SlowHookArgs, /) -> None:
+    """Print who keeps the loop, for how long so far and where to sys.stderr.
+
+    Assign a function of your own to microthread.slow_hook to replace it. args has micro_thread,
+    seconds and stack (a traceback.StackSummary). It is called once for each time that a micro-thread
+    goes on for longer than microthread.slow_threshold without giving way, while that lasts, in an OS
+    thread of its own.
+    """
+    stream = sys.stderr
+    if stream is None:
+        return
+    thread = args.micro_thread
+    head = f"micro-thread {thread.name} (id {thread.id}) has kept the loop for {args.seconds:.3f} s:\n"
+    stream.write(head + "".join(args.stack.format()))
+    stream.flush()
+
+
+def report(thread: micro_thread, seconds: float, frames: list[tuple[FrameType, int]]) -> None:
+    """Call the hook; what it raises goes to sys.excepthook."""
+    from traceback import StackSummary
+
+    args = SlowHookArgs(thread, seconds, StackSummary.extract(frames))
+    frames.clear()
+    try:
+        sys.modules["microthread"].slow_hook(args)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+
+
+def watch_loops(watch: Any) -> None:
+    """The OS thread."""
+    for slow in watch:
+        report(*slow)
+        slow = None  # or the micro-thread would be kept until there is another report
+
+
+class Watcher:
+    """The threshold, and the watch that goes with it."""
+
+    def __init__(self) -> None:
+        self.threshold: float | None = None
+        self.watch: Any = None
+        self.is_prepared = False
+
+    def set(self, threshold: float | None) -> None:
+        """Begin, change or end watching."""
+        watch = None if threshold is None else _core._Watch(threshold)
+        if watch is not None:
+            self.start(watch)
+        self.stop()
+        self.watch, self.threshold = watch, threshold
+
+    def start(self, watch: Any) -> None:
+        import threading
+
+        if not self.is_prepared:
+            threading._register_atexit(self.stop)  # before the threads that are left are waited for
+            os.register_at_fork(after_in_child=self.start_again)
+            self.is_prepared = True
+        threading.Thread(target=watch_loops, args=(watch,), name="microthread-slow").start()
+
+    def stop(self) -> None:
+        if self.watch is not None:
+            self.watch.stop()
+            self.watch = None
+
+    def start_again(self) -> None:
+        """In the child of a fork, which has no other OS threads."""
+        if self.watch is not None:
+            self.watch = None
+            self.set(self.threshold)
+
+
+watcher = Watcher()
+
+
+class Package(ModuleType):
+    """The package, in which slow_threshold can be set."""
+
+    @property
+    def slow_threshold(self) -> float | None:
+        return watcher.threshold
+
+    @slow_threshold.setter
+    def slow_threshold(self, threshold: float | None) -> None:
+        watcher.set(threshold)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), "slow_threshold"]
+
+
+def make_settable(name: str) -> None:
+    """Let a module have slow_threshold."""
+    sys.modules[name].__class__ = Package

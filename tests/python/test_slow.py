@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: MIT
+"""slow_threshold and slow_hook: who keeps the loop is reported once, while it lasts, with its stack."""
+import threading
+import time
+
+import pytest
+
+import microthread
+from microthread import micro_thread, sleep, spawn, threads, yield_now
+from support import check_script, run_script
+
+THRESHOLD = 0.02
+LONG = 0.07  # longer than a threshold and the time between two looks, on a busy machine, too
+
+
+@pytest.fixture
+def reports():
+    """The threshold is set; what is reported of this test's micro-threads."""
+    seen = []
+    usual = microthread.slow_hook
+    microthread.slow_hook = seen.append
+    microthread.slow_threshold = THRESHOLD
+    yield seen
+    microthread.slow_threshold = None
+    microthread.slow_hook = usual
+
+
+def hog(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+def block(seconds):
+    time.sleep(seconds)
+
+
+def start(name, fn, *args):
+    thread = micro_thread(fn, args, name=name)
+    thread.start()
+    return thread
+
+
+def until(condition):
+    end = time.monotonic() + 5
+    while not condition() and time.monotonic() < end:
+        sleep(0.002)
+    assert condition()
+
+
+@pytest.mark.parametrize("fn", [hog, block])
+def test_one_that_keeps_the_loop_is_reported_once_with_its_stack(reports, fn):
+    thread = start("slow", fn, LONG)
+    thread.wait()
+    until(lambda: reports)
+    (report,) = [one for one in reports if one.micro_thread is thread]
+    assert THRESHOLD < report.seconds < 5
+    assert report.stack[-1].name == fn.__name__
+
+
+def test_report_comes_while_it_lasts(reports):
+    done = []
+
+    def work():
+        end = time.monotonic() + 5
+        while time.monotonic() < end and not reports:
+            pass
+        done.append(len(reports))
+
+    spawn(work).wait()
+    assert done == [1]
+
+
+def test_each_time_is_reported_of_its_own(reports):
+    def work():
+        for _ in range(3):
+            block(LONG)
+            yield_now()
+
+    thread = start("again", work)
+    thread.wait()
+    assert len([one for one in reports if one.micro_thread is thread]) == 3
+
+
+def test_main_that_keeps_the_loop_is_reported(reports):
+    yield_now()
+    block(LONG)
+    (report,) = reports
+    assert report.micro_thread is threads()[0]
+    assert report.stack[-1].name == "block" and report.stack[-2].name.startswith("test_main")
+
+
+def test_waiting_and_many_short_turns_are_not_slow():
+    done = run_script("""
+        import time, microthread
+        from microthread import sleep, spawn, yield_now
+        microthread.slow_threshold = 0.3
+        def work():
+            end = time.monotonic() + 0.4
+            while time.monotonic() < end:
+                yield_now()
+        sleep(0.4)
+        spawn(work).wait()
+    """)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_default_hook_prints_who_how_long_and_where():
+    done = run_script("""
+        import time, microthread
+        def slow():
+            time.sleep(0.1)
+        microthread.slow_threshold = 0.02
+        thread = microthread.micro_thread(slow, name="the slow one")
+        thread.start()
+        thread.wait()
+    """)
+    assert done.returncode == 0
+    head, *stack = done.stderr.splitlines()
+    assert head.startswith("micro-thread the slow one (id 2) has kept the loop for 0.")
+    assert stack == ['  File "<string>", line 4, in slow']
+
+
+def test_other_os_threads_loops_are_watched(reports):
+    def work():
+        start("elsewhere", block, LONG).wait()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    until(lambda: not thread.is_alive())
+    (report,) = [one for one in reports if one.micro_thread.name == "elsewhere"]
+    assert report.stack[-1].name == "block"
+
+
+def test_os_thread_without_a_loop_is_left_alone(reports):
+    def work():
+        microthread.current()
+        time.sleep(LONG)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    until(lambda: not thread.is_alive())
+    assert not reports
+
+
+def test_hook_may_cancel_who_is_slow(reports):
+    microthread.slow_hook = lambda args: args.micro_thread.cancel()
+
+    def work():
+        block(LONG)
+        sleep(60)
+
+    thread = spawn(work)
+    thread._join()
+    assert thread.cancelled()
+
+
+def test_hook_that_raises_is_shown_and_the_watch_goes_on():
+    done = run_script("""
+        import time, microthread
+        def hook(args):
+            seen.append(args)
+            raise ValueError("mine")
+        seen = []
+        microthread.slow_hook = hook
+        microthread.slow_threshold = 0.02
+        for _ in range(2):
+            microthread.spawn(time.sleep, 0.1).wait()
+        print(len(seen))
+    """)
+    assert (done.returncode, done.stdout) == (0, "2\n")
+    assert done.stderr.count("ValueError: mine") == 2
+
+
+def test_threshold_can_be_changed_and_unset(reports):
+    microthread.slow_threshold = 60
+    spawn(block, LONG).wait()
+    microthread.slow_threshold = None
+    spawn(block, LONG).wait()
+    assert not reports and microthread.slow_threshold is None
+    microthread.slow_threshold = 0
+    assert microthread.slow_threshold == 0
+    spawn(block, LONG).wait()
+    assert reports
+
+
+def test_what_lasted_before_it_was_set_does_not_count(reports):
+    microthread.slow_threshold = None
+    block(0.16)
+    microthread.slow_threshold = 0.15
+    block(0.02)
+    yield_now()
+    assert not reports
+
+
+def test_no_os_thread_is_left_when_it_is_unset(reports):
+    def watchers():
+        return [thread for thread in threading.enumerate() if thread.name == "microthread-slow"]
+
+    assert len(watchers()) == 1
+    microthread.slow_threshold = None
+    until(lambda: not watchers())
+
+
+@pytest.mark.parametrize("value, error", [(-1, ValueError), (-0.001, ValueError),
+                                          (float("nan"), ValueError), ("1", TypeError),
+                                          ([], TypeError)])
+def test_bad_threshold_is_refused_and_the_old_one_stays(reports, value, error):
+    with pytest.raises(error, match="slow_threshold"):
+        microthread.slow_threshold = value
+    assert microthread.slow_threshold == THRESHOLD
+    spawn(block, LONG).wait()
+    until(lambda: reports)
+
+
+def test_package_is_a_module_like_any_other():
+    import types
+
+    assert isinstance(microthread, types.ModuleType) and "slow_threshold" in dir(microthread)
+    with pytest.raises(AttributeError):
+        microthread.nothing_of_this_name
+    assert microthread.Condition
+
+
+def test_exit_while_it_is_set_and_while_one_is_slow():
+    check_script("""
+        import atexit, time, microthread
+        microthread.slow_threshold = 0.001
+        microthread.slow_hook = lambda args: time.sleep(0.02)
+        microthread.spawn(time.sleep, 0.02).wait()
+        atexit.register(microthread.spawn, time.sleep, 0.01)
+        print("ok")
+    """)
+
+
+def test_deadlock_is_still_found():
+    check_script("""
+        import microthread
+        microthread.slow_threshold = 0.5
+        microthread.sleep(0.01)
+        try:
+            microthread.deferred().wait()
+        except microthread.DeadlockError:
+            print("ok")
+    """, timeout=10)
+
+
+def test_child_of_a_fork_is_watched_too():
+    check_script("""
+        import os, time, warnings
+        warnings.simplefilter("ignore")
+        import microthread
+        seen = []
+        microthread.slow_hook = seen.append
+        microthread.slow_threshold = 0.02
+        microthread.sleep(0.01)
+        pid = os.fork()
+        microthread.spawn(time.sleep, 0.1).wait()
+        assert len(seen) == 1, seen
+        if not pid:
+            os._exit(3)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+        print("ok")
+    """)
+
+
+def test_set_by_the_hook_itself(reports):
+    def hook(args):
+        reports.append(args)
+        microthread.slow_threshold = None
+
+    microthread.slow_hook = hook
+    for _ in range(2):
+        spawn(block, LONG).wait()
+    assert len(reports) == 1
