@@ -90,6 +90,7 @@ struct mt_wait {
     struct mt_clause *fired;     /* the one that ended it; NULL: time, cancellation */
     struct mt_timer timer;       /* the deadline, set when there is one */
     int result;                  /* MT_PENDING, 0 or an error */
+    bool is_counted;             /* the host has taken a reference for each clause; for its collector */
 };
 
 /* A wait of the running micro-thread, without clauses. */

@@ -381,6 +381,32 @@ mtpy_vm_parked_frame(PyThreadState *tstate, const struct mt_stack *stack)
     return frame;
 }
 
+static const struct _PyInterpreterFrame *
+innermost_frame(const struct vm *vm)
+{
+#if PY_VERSION_HEX < 0x030D0000
+    return vm->cframe->current_frame;
+#else
+    return vm->current_frame;
+#endif
+}
+
+bool
+mtpy_vm_can_be_visited(const struct mt_stack *stack)
+{
+    const struct vm *vm = vm_of(stack);
+    return vm->exc_info == &vm->exc_root && mtpy_frames_can_be_visited(innermost_frame(vm));
+}
+
+int
+mtpy_vm_visit(const struct mt_stack *stack, visitproc visit, void *arg)
+{
+    const struct vm *vm = vm_of(stack);
+    Py_VISIT(vm->context);
+    Py_VISIT(vm->exc_root.exc_value);
+    return mtpy_frames_visit(innermost_frame(vm), visit, arg);
+}
+
 static PyObject *
 innermost(const _PyErr_StackItem *item, PyObject *type)
 {

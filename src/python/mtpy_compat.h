@@ -74,6 +74,32 @@ mtpy_vm_parked_context_slot(const struct mt_stack *stack);
 PyFrameObject *
 mtpy_vm_parked_frame(PyThreadState *tstate, const struct mt_stack *stack);
 
+/* Whether the collector can be told what parked executions refer to. */
+#if PY_VERSION_HEX >= 0x030E0000 && !defined(Py_GIL_DISABLED)
+bool
+mtpy_vm_knows_frames(void);
+#else
+static inline bool
+mtpy_vm_knows_frames(void)
+{
+    return false;
+}
+#endif
+
+/* Whether all that the saved state of a parked execution owns can be visited, and do so: frames,
+   contextvars, the exception being handled. What C functions on its stack hold is not in it. */
+bool
+mtpy_vm_can_be_visited(const struct mt_stack *stack);
+int
+mtpy_vm_visit(const struct mt_stack *stack, visitproc visit, void *arg);
+
+/* Their halves in mtpy_compat_frames.c. */
+struct _PyInterpreterFrame;
+bool
+mtpy_frames_can_be_visited(const struct _PyInterpreterFrame *frame);
+int
+mtpy_frames_visit(const struct _PyInterpreterFrame *frame, visitproc visit, void *arg);
+
 /* The innermost exception of this type that is being handled in the running execution: borrowed, or
    NULL. */
 PyObject *

@@ -2,6 +2,7 @@
 /* deferred: one result that comes later, and the functions that turn it into the next one. The
    chain of callbacks and errbacks is Twisted's (twisted.internet.defer). The core part fires when the
    deferred has fired and every callback added so far has run. */
+#include "python/mtpy_gc.h"
 #include "python/mtpy_select.h"
 
 #include "core/mt_deferred.h"
@@ -387,7 +388,7 @@ deferred_traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->value);
     Py_VISIT(self->callbacks);
     Py_VISIT(self->waits_for);
-    return 0;
+    return mtpy_gc_visit_waiters(&self->core.waiters, visit, arg);
 }
 
 static int

@@ -5,6 +5,8 @@
 #include "python/mtpy_ends.h"
 #include "python/mtpy_scope.h"
 
+#include "python/mtpy_gc.h"
+
 #include "base/mt_ring.h"
 #include "core/mt_deferred.h"
 
@@ -202,7 +204,7 @@ ends_traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->block);
     for (size_t i = 0; i < self->ended.count; i++)
         Py_VISIT((PyObject *)mt_ring_at(&self->ended, i));
-    return 0;
+    return mtpy_gc_visit_waiters(&self->some.waiters, visit, arg);
 }
 
 static int

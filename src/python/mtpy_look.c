@@ -32,7 +32,9 @@ list_threads(const struct mtpy_sched *sched)
     for (struct mt_link *link = mt_list_front(&sched->core->live); link;
          link = mt_list_after(&sched->core->live, link)) {
         struct mt_thread *thread = MT_CONTAINER_OF(link, struct mt_thread, live);
-        if (thread != main && PyList_Append(list, (PyObject *)mtpy_thread_of(thread)) < 0)
+        if (thread == main || mtpy_thread_of(thread)->outcome != MTPY_OUTCOME_NONE)
+            continue; /* done, and in its callbacks */
+        if (PyList_Append(list, (PyObject *)mtpy_thread_of(thread)) < 0)
             goto failed;
     }
     return list;

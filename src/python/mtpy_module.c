@@ -379,7 +379,8 @@ module_exec(PyObject *module)
                       "The main micro-thread waits and nothing can ever wake anyone.",
                       PyExc_RuntimeError) < 0)
         return -1;
-    return 0;
+    PyObject *sees_frames = mtpy_vm_knows_frames() ? Py_True : Py_False;
+    return PyModule_AddObjectRef(module, "_sees_frames", sees_frames); /* for the tests */
 }
 
 static int

@@ -2,6 +2,8 @@
 /* micro_pipe: the Python object around struct mt_pipe. */
 #include "python/mtpy_pipe.h"
 
+#include "python/mtpy_gc.h"
+
 #include <structmember.h>
 
 static void
@@ -311,6 +313,18 @@ mtpy_pipe_core(PyObject *object)
     return &((struct mtpy_pipe *)object)->core;
 }
 
+void
+mtpy_pipe_hold_for(PyObject *object)
+{
+    mtpy_pipe_hold((struct mtpy_pipe *)object);
+}
+
+void
+mtpy_pipe_let_go_for(PyObject *object)
+{
+    mtpy_pipe_let_go((struct mtpy_pipe *)object);
+}
+
 PyObject *
 mtpy_pipe_raise_take(PyObject *object, int error)
 {
@@ -348,7 +362,10 @@ pipe_traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->source);
     for (size_t i = 0; i < self->core.items.count; i++)
         Py_VISIT((PyObject *)mt_ring_at(&self->core.items, i));
-    return 0;
+    for (size_t i = 0; !self->writer && i < self->held; i++)
+        Py_VISIT(object);
+    int result = mtpy_gc_visit_waiters(&self->core.readers, visit, arg);
+    return result ? result : mtpy_gc_visit_waiters(&self->core.writers, visit, arg);
 }
 
 static int

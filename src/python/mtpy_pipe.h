@@ -14,6 +14,7 @@ struct mtpy_pipe {
     struct mtpy_thread *source; /* whose exception that is, until a reader gets it; owned, or NULL */
     struct mtpy_writer *writer; /* its writing end, to be told when the pipe goes; borrowed, or NULL */
     PyObject *weakrefs;
+    size_t held;                /* references that waiting readers have taken; see mtpy_pipe_hold() */
     uint64_t home_serial;       /* of the scheduler it belongs to; 0: not made whole */
 };
 
@@ -25,6 +26,26 @@ struct mtpy_writer {
 };
 
 extern PyType_Spec mtpy_writer_spec;
+
+/* While a reader waits the writing end, which has no reference to the pipe, must keep both alive for
+   the garbage collector: it visits these references, or the pipe itself does if there is none. */
+static inline void
+mtpy_pipe_hold(struct mtpy_pipe *self)
+{
+    Py_INCREF(self);
+    self->held++;
+}
+
+static inline void
+mtpy_pipe_let_go(struct mtpy_pipe *self)
+{
+    self->held--;
+    Py_DECREF(self);
+}
+
+/* Whether the micro-thread's stdout is the writing end of this pipe. */
+bool
+mtpy_pipe_is_stdout(const struct mt_pipe *pipe, const struct mtpy_thread *thread);
 
 /* put(), take() and take_from() of the module, on the current micro-thread's stdout and stdin. */
 extern PyMethodDef mtpy_stdio_functions[];
@@ -84,7 +105,9 @@ mtpy_pipe_take(struct mtpy_pipe *self, PyObject **item, mt_time timeout)
     } else if (error == MT_EEMPTY) {
         if (timeout == 0)
             return MT_ETIMEDOUT;
+        mtpy_pipe_hold(self);
         error = mt_pipe_take(core, &value, mt_sched_deadline(core->sched, timeout));
+        mtpy_pipe_let_go(self);
     }
     *item = value;
     return error;

@@ -87,6 +87,16 @@ mtpy_scope_unset_all(struct mtpy_thread *thread)
     }
 }
 
+bool
+mtpy_scope_has_timer(const struct mtpy_thread *thread)
+{
+    for (struct mtpy_scope *scope = thread->extra ? thread->extra->scopes : NULL; scope;
+         scope = scope->outer)
+        if (mt_timer_is_set(&scope->timer))
+            return true;
+    return false;
+}
+
 /* ---- in and out ---- */
 
 int

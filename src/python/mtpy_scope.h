@@ -62,6 +62,10 @@ mtpy_scope_matches(PyObject *exception, PyObject *type);
 void
 mtpy_scope_refresh_pending(struct mtpy_thread *thread);
 
+/* Whether a block it is in has a limit that is still to come. */
+bool
+mtpy_scope_has_timer(const struct mtpy_thread *thread);
+
 /* It is done, or its process was forked away: unset the timers of the blocks it never left. */
 void
 mtpy_scope_unset_all(struct mtpy_thread *thread);

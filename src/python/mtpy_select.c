@@ -148,6 +148,7 @@ watch_entry(struct selection *selection, struct mt_wait *wait, struct entry *ent
     case MTPY_CASE_TAKING:
         mt_wait_add(wait, clause, MT_WAIT_TAKE, mtpy_pipe_core(entry->object));
         list = &mtpy_pipe_core(entry->object)->readers;
+        mtpy_pipe_hold_for(entry->object);
         break;
     case MTPY_CASE_PUTTING:
         mt_wait_add(wait, clause, MT_WAIT_PUT, mtpy_pipe_core(entry->object));
@@ -186,6 +187,8 @@ watch_entry(struct selection *selection, struct mt_wait *wait, struct entry *ent
 static void
 unwatch_entry(struct entry *entry, bool is_done)
 {
+    if (entry->kind == MTPY_CASE_TAKING)
+        mtpy_pipe_let_go_for(entry->object);
     if (entry->kind == MTPY_CASE_DEFERRED)
         mtpy_deferred_core(entry->object)->waiting--;
     if (entry->kind == MTPY_CASE_PUTTING && !is_done)
@@ -212,6 +215,22 @@ finish_entry(struct entry *entry, int result)
     }
 }
 
+/* If only objects can end the wait, have a reference to the waiter for each clause, for the garbage
+   collector; the scheduler's is the first. Returns how many were taken. */
+static Py_ssize_t
+count_clauses(const struct selection *selection, struct mt_wait *wait)
+{
+    for (Py_ssize_t i = 0; i < selection->count; i++) {
+        enum mtpy_case_kind kind = selection->entries[i].kind;
+        if (kind == MTPY_CASE_READABLE || kind == MTPY_CASE_WRITABLE || kind == MTPY_CASE_AFTER)
+            return 0;
+    }
+    wait->is_counted = true;
+    for (Py_ssize_t i = 1; i < selection->count; i++)
+        Py_INCREF(mtpy_thread_of(wait->thread));
+    return selection->count - 1;
+}
+
 /* Park until one happens. *index: which. New, or NULL with an exception. */
 static PyObject *
 wait_for_one(struct selection *selection, mt_time timeout, Py_ssize_t *index)
@@ -230,10 +249,13 @@ wait_for_one(struct selection *selection, mt_time timeout, Py_ssize_t *index)
         error = watch_entry(selection, &wait, &entries[i]);
         watched++;
     }
+    Py_ssize_t counted = error ? 0 : count_clauses(selection, &wait);
     if (error)
         mt_wait_withdraw(&wait);
     else
         error = mt_wait_park(&wait, mt_sched_deadline(sched->core, timeout));
+    while (counted-- > 0)
+        Py_DECREF(mtpy_thread_of(wait.thread));
     struct entry *fired =
         wait.fired ? MT_CONTAINER_OF(wait.fired, struct entry, clause.base) : NULL;
     for (Py_ssize_t i = 0; i < watched; i++)

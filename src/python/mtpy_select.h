@@ -43,6 +43,12 @@ mtpy_pipe_try_put(PyObject *pipe, PyObject *value);
 struct mt_pipe *
 mtpy_pipe_core(PyObject *pipe);
 
+/* Around a wait to take; see mtpy_pipe_hold(). */
+void
+mtpy_pipe_hold_for(PyObject *pipe);
+void
+mtpy_pipe_let_go_for(PyObject *pipe);
+
 /* Raise for an error of a wait on a pipe: the end, a closed pipe, or any other. Returns NULL. */
 PyObject *
 mtpy_pipe_raise_take(PyObject *pipe, int error);

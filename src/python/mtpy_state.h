@@ -227,6 +227,10 @@ mtpy_thread_run(struct mtpy_sched *sched, struct mtpy_thread *self, int error);
 void
 mtpy_thread_drop(struct mtpy_sched *sched, struct mtpy_thread *self);
 
+/* Its tp_finalize. */
+void
+mtpy_thread_finalize(PyObject *object);
+
 /* Raise Cancelled in it at each wait from now on, which is now if it is parked. It is not done. */
 void
 mtpy_thread_cancel(struct mtpy_thread *self);

@@ -129,16 +129,21 @@ core_take(PyObject *module, PyObject *unused)
     PyObject *in = thread->extra ? thread->extra->std_in : NULL;
     if (!in)
         return raise_no_pipe(thread, "stdin", "give one with stdin=, or set current().stdin");
-    Py_INCREF(in);
     PyObject *item = NULL;
     if (!Py_IS_TYPE(in, state->pipe_type)) {
+        Py_INCREF(in);
         item = PyObject_CallMethod(in, "take", NULL);
-    } else if (mtpy_pipe_check_home((struct mtpy_pipe *)in) == 0) {
-        int error = mtpy_pipe_take((struct mtpy_pipe *)in, &item, MT_FOREVER);
-        if (MT_UNLIKELY(error))
-            mtpy_pipe_raise_take(in, error);
+        Py_DECREF(in);
+        return item;
     }
-    Py_DECREF(in);
+    struct mtpy_pipe *pipe = (struct mtpy_pipe *)in;
+    if (mtpy_pipe_check_home(pipe) < 0)
+        return NULL;
+    mtpy_pipe_hold(pipe); /* somebody may set stdin meanwhile */
+    int error = mtpy_pipe_take(pipe, &item, MT_FOREVER);
+    if (MT_UNLIKELY(error))
+        mtpy_pipe_raise_take(in, error);
+    mtpy_pipe_let_go(pipe);
     return item;
 }
 
@@ -244,6 +249,13 @@ writer_end(PyObject *object, PyObject *given)
     return failed ? NULL : Py_NewRef(Py_None);
 }
 
+bool
+mtpy_pipe_is_stdout(const struct mt_pipe *core, const struct mtpy_thread *thread)
+{
+    const struct mtpy_pipe *pipe = MT_CONTAINER_OF(core, struct mtpy_pipe, core);
+    return pipe->writer && thread->extra && thread->extra->std_out == (PyObject *)pipe->writer;
+}
+
 static PyObject *
 writer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -263,10 +275,21 @@ writer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)self;
 }
 
+static int
+writer_traverse(PyObject *object, visitproc visit, void *arg)
+{
+    struct mtpy_pipe *pipe = ((struct mtpy_writer *)object)->pipe;
+    Py_VISIT(Py_TYPE(object));
+    for (size_t i = 0; pipe && i < pipe->held; i++)
+        Py_VISIT((PyObject *)pipe);
+    return 0;
+}
+
 static void
 writer_dealloc(PyObject *object)
 {
     PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
     struct mtpy_pipe *pipe = ((struct mtpy_writer *)object)->pipe;
     if (pipe)
         pipe->writer = NULL;
@@ -323,6 +346,7 @@ static PyType_Slot writer_slots[] = {
      "function as stdout."},
     {Py_tp_new, writer_new},
     {Py_tp_dealloc, writer_dealloc},
+    {Py_tp_traverse, writer_traverse},
     {Py_tp_repr, writer_repr},
     {Py_tp_methods, writer_methods},
     {Py_tp_getset, writer_getset},
@@ -332,6 +356,6 @@ static PyType_Slot writer_slots[] = {
 PyType_Spec mtpy_writer_spec = {
     .name = "microthread.pipe_writer",
     .basicsize = sizeof(struct mtpy_writer),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = writer_slots,
 };

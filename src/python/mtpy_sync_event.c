@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Event: the Python object around struct mt_event. */
+#include "python/mtpy_gc.h"
 #include "python/mtpy_sync.h"
 
 struct mtpy_event {
@@ -94,7 +95,7 @@ static int
 event_traverse(PyObject *object, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(object));
-    return 0;
+    return mtpy_gc_visit_waiters(&((struct mtpy_event *)object)->core.waiters, visit, arg);
 }
 
 static void

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Lock, around struct mt_lock, and the part of it that RLock shares. The owner is a micro-thread, but
    anybody may release a Lock, as threading's. */
+#include "python/mtpy_gc.h"
 #include "python/mtpy_sync.h"
 
 /* ---- arguments ---- */
@@ -128,7 +129,7 @@ int
 mtpy_lock_traverse(PyObject *object, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(object));
-    return 0;
+    return mtpy_gc_visit_waiters(&((struct mtpy_lock *)object)->core.waiters, visit, arg);
 }
 
 void

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* SimpleQueue: an unbounded FIFO between micro-threads of any OS thread. put() never waits, so it may
    be called in a destructor or a signal handler. Its core is a pipe that belongs to no scheduler. */
+#include "python/mtpy_gc.h"
 #include "python/mtpy_sync.h"
 
 #include "core/mt_pipe.h"
@@ -159,9 +160,11 @@ queue_traverse(PyObject *object, visitproc visit, void *arg)
 {
     struct mtpy_simple_queue *self = (struct mtpy_simple_queue *)object;
     Py_VISIT(Py_TYPE(object));
-    for (size_t i = 0; self->is_whole && i < self->core.items.count; i++)
+    if (!self->is_whole)
+        return 0;
+    for (size_t i = 0; i < self->core.items.count; i++)
         Py_VISIT((PyObject *)mt_ring_at(&self->core.items, i));
-    return 0;
+    return mtpy_gc_visit_waiters(&self->core.readers, visit, arg);
 }
 
 static int

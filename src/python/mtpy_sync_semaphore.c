@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Semaphore and BoundedSemaphore: one object around struct mt_semaphore. */
+#include "python/mtpy_gc.h"
 #include "python/mtpy_sync.h"
 
 struct mtpy_semaphore {
@@ -158,7 +159,7 @@ static int
 semaphore_traverse(PyObject *object, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(object));
-    return 0;
+    return mtpy_gc_visit_waiters(&((struct mtpy_semaphore *)object)->core.waiters, visit, arg);
 }
 
 static void

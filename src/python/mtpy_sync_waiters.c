@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* _Waiters: a list of micro-threads that wait to be told, and _Ticket, a place in it. What Condition,
    Barrier and Queue in Python wait with: take a place, let go of the lock, wait. */
+#include "python/mtpy_gc.h"
 #include "python/mtpy_sync.h"
 
 struct mtpy_waiters {
@@ -146,8 +147,9 @@ static int
 waiters_traverse(PyObject *object, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(object));
-    Py_VISIT(((struct mtpy_waiters *)object)->text);
-    return 0;
+    struct mtpy_waiters *self = (struct mtpy_waiters *)object;
+    Py_VISIT(self->text);
+    return mtpy_gc_visit_waiters(&self->list, visit, arg);
 }
 
 static void

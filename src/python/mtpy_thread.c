@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* micro_thread: its life from spawn to the end. What others may
    do to it is in mtpy_thread_calls.c, how it shows itself in mtpy_thread_view.c. */
+#include "python/mtpy_gc.h"
 #include "python/mtpy_group.h"
 
 #include <structmember.h>
@@ -366,7 +367,8 @@ mtpy_thread_check(struct mtpy_sched *sched, struct mtpy_thread *self)
             return 0;
         if (self->exits_swallowed < MTPY_EXITS_MOST)
             return MT_ECANCELED;
-        mt_thread_cancel_wait(sched->core->main); /* it waits for us in vain: let it see that */
+        if (sched->is_exiting)
+            mt_thread_cancel_wait(sched->core->main); /* it waits for us in vain: let it see that */
     } else if (mtpy_scope_demands_now(self)) {
         return MT_ECANCELED;
     }
@@ -415,13 +417,15 @@ thread_traverse(PyObject *object, visitproc visit, void *arg)
         Py_VISIT(self->extra->cancel_message);
         Py_VISIT(self->extra->scopes);
     }
-    return 0;
+    int result = mtpy_gc_visit_waiters(&self->core.done.waiters, visit, arg);
+    return result ? result : mtpy_gc_visit_stack(self, visit, arg);
 }
 
 static int
 thread_clear(PyObject *object)
 {
     struct mtpy_thread *self = (struct mtpy_thread *)object;
+    assert(!self->core.stack); /* one that is suspended is finalized, never cleared */
     Py_CLEAR(self->function);
     Py_CLEAR(self->args);
     Py_CLEAR(self->context);
@@ -441,10 +445,38 @@ thread_clear(PyObject *object)
     return 0;
 }
 
-static void
-thread_finalize(PyObject *object)
+void
+mtpy_thread_finalize(PyObject *object)
 {
-    mtpy_thread_report((struct mtpy_thread *)object);
+    struct mtpy_thread *self = (struct mtpy_thread *)object;
+    if (self->core.state != MT_THREAD_WAITING)
+        mtpy_thread_report(self);
+    else if (PyObject_GC_IsFinalized(object)) /* the collector calls, not a user */
+        mtpy_gc_wake_abandoned(self);
+}
+
+/* Report by a stand-in: `self` is past its finalizer, and nobody may get hold of it any more. */
+static void
+report_late(struct mtpy_thread *self)
+{
+    PyObject *pending = mtpy_error_take();
+    struct mtpy_thread *other = alloc_thread(mtpy_state_by_type(Py_TYPE(self))->thread_type);
+    if (other) {
+        PyObject_GC_Track(other);
+        other->core.id = self->core.id;
+        other->core.state = MT_THREAD_DONE;
+        other->outcome = self->outcome;
+        other->core.done.value = Py_NewRef((PyObject *)self->core.done.value);
+        if (self->extra && self->extra->name && mtpy_thread_extra(other))
+            other->extra->name = Py_NewRef(self->extra->name);
+        mtpy_thread_report(other);
+        Py_DECREF(other);
+    }
+    if (PyErr_Occurred())
+        PyErr_WriteUnraisable(NULL);
+    self->is_fetched = true;
+    if (pending)
+        mtpy_error_raise(pending);
 }
 
 static void
@@ -457,6 +489,9 @@ thread_dealloc(PyObject *object)
         return;
     PyObject_GC_UnTrack(object);
     Py_TRASHCAN_BEGIN(object, thread_dealloc)
+    /* It was finalized before it was done, or by the __del__ of a subclass. */
+    if (MT_UNLIKELY(self->outcome == MTPY_OUTCOME_EXCEPTION && !self->is_fetched))
+        report_late(self);
     if (self->weakrefs)
         PyObject_ClearWeakRefs(object);
     assert(self->core.state == MT_THREAD_NEW || self->core.state == MT_THREAD_DONE);
@@ -496,7 +531,7 @@ static PyType_Slot thread_slots[] = {
      "stdin: a pipe that take() reads from. spawn() is the short form."},
     {Py_tp_new, thread_new},
     {Py_tp_dealloc, thread_dealloc},
-    {Py_tp_finalize, thread_finalize},
+    {Py_tp_finalize, mtpy_thread_finalize},
     {Py_tp_traverse, thread_traverse},
     {Py_tp_clear, thread_clear},
     {Py_tp_repr, thread_repr},
@@ -517,7 +552,7 @@ PyType_Spec mtpy_thread_spec = {
 static PyType_Slot member_slots[] = {
     {Py_tp_doc, "A micro_thread that a Group has spawned."},
     {Py_tp_dealloc, thread_dealloc},
-    {Py_tp_finalize, thread_finalize},
+    {Py_tp_finalize, mtpy_thread_finalize},
     {Py_tp_traverse, thread_traverse},
     {Py_tp_clear, thread_clear},
     {0, NULL},

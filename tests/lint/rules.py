@@ -97,9 +97,9 @@ def only_compat_knows_versions(tree):
     pattern = (r"\bpycore_\w+\.h|\bPY_VERSION_HEX\b|\bPY_(?:MAJOR|MINOR|MICRO)_VERSION\b"
                r"|\bPy_GIL_DISABLED\b|\bPy_BUILD_CORE\w*")
     for path, text in c_files(tree):
-        if not path.startswith("src/python/mtpy_compat."):
+        if not re.match(r"src/python/mtpy_compat[._]", path):
             for line, match in matches(text, pattern):
-                yield f"{path}:{line}: {match[0]} belongs in src/python/mtpy_compat.*"
+                yield f"{path}:{line}: {match[0]} belongs in src/python/mtpy_compat*"
 
 
 @rule

@@ -216,3 +216,20 @@ def test_deferred_that_failed_and_was_waited_for_is_silent(seen):
         waiter.wait()
     del d
     assert seen == []
+
+
+def test_subclass_with_a_finalizer_of_its_own_is_reported_all_the_same(monkeypatch):
+    seen = []
+    monkeypatch.setattr(mt, "excepthook", seen.append)
+
+    class Own(micro_thread):
+        def __del__(self):
+            seen.append("del")
+
+    Own(fail, name="own").start()
+    yield_now()
+    yield_now()
+    finalized, args = seen
+    assert finalized == "del" and args.exc_type is ValueError
+    assert args.micro_thread.name == "own" and args.micro_thread.done()
+    assert args.micro_thread.exception() is args.exc_value

@@ -205,6 +205,18 @@ def test_done_callback_may_wait():
     assert seen == [1]
 
 
+def test_one_in_its_done_callbacks_is_not_listed_any_more():
+    seen = []
+    gate = mt.deferred()
+    thread = spawn(int)
+    thread.add_done_callback(lambda one: (gate.wait(), seen.append(one)))
+    yield_now()
+    assert thread.done() and thread not in mt.threads()
+    gate.callback(None)
+    yield_now()
+    assert seen == [thread]
+
+
 def test_done_callback_that_fetches_and_waits_is_waited_for_at_the_end():
     from support import check_script
 
