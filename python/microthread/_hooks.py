@@ -2,6 +2,7 @@
 """What happens at the edges of the process: unfetched exceptions, exit, fork."""
 
 import atexit
+import functools
 import os
 import sys
 
@@ -50,6 +51,27 @@ def end_child(exception: BaseException | None) -> None:
         os._exit(status & 0xFF)
 
 
+def _keep_wakeup_fd() -> None:
+    """On 3.11 and 3.12 our wake-up descriptor is set for good: have it come back after another's."""
+    import _signal
+
+    set_standard = _signal.set_wakeup_fd
+
+    @functools.wraps(set_standard)
+    def set_wakeup_fd(fd, /, *, warn_on_full_buffer=True):
+        own = _core._signal_fd()
+        if fd == -1 and own != -1:
+            fd, warn_on_full_buffer = own, False
+        other = set_standard(fd, warn_on_full_buffer=warn_on_full_buffer)
+        return -1 if other == own else other
+
+    _signal.set_wakeup_fd = set_wakeup_fd
+    if "signal" in sys.modules:
+        sys.modules["signal"].set_wakeup_fd = set_wakeup_fd
+
+
+if sys.version_info < (3, 13):
+    _keep_wakeup_fd()
 _imports.install()
 atexit.register(_core._shut_down)
 os.register_at_fork(after_in_child=_core._after_fork)

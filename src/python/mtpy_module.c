@@ -216,6 +216,18 @@ core_mark_service_thread(PyObject *module, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+/* The descriptor by which a signal wakes the loop of the main OS thread, or -1. */
+static PyObject *
+core_signal_fd(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    int fd = -1;
+    for (struct mtpy_sched *sched = mtpy_state_of(module)->scheds; sched; sched = sched->next)
+        if (sched->signal_fd >= 0)
+            fd = sched->signal_fd;
+    return PyLong_FromLong(fd);
+}
+
 static PyObject *
 core_shut_down(PyObject *module, PyObject *unused)
 {
@@ -289,6 +301,7 @@ static PyMethodDef module_methods[] = {
     {"_expect_wake", CAST(core_expect_wake), METH_O, NULL},
     {"_tick", CAST(core_tick), METH_NOARGS, NULL},
     {"_mark_service_thread", CAST(core_mark_service_thread), METH_NOARGS, NULL},
+    {"_signal_fd", CAST(core_signal_fd), METH_NOARGS, NULL},
     {"_shut_down", CAST(core_shut_down), METH_NOARGS, NULL},
     {"_after_fork", CAST(core_after_fork), METH_NOARGS, NULL},
     {"_make_socket_type", mtpy_socket_make_type, METH_O, NULL},

@@ -332,12 +332,6 @@ mtpy_pipe_raise_take(PyObject *object, int error)
                                : mtpy_raise(error);
 }
 
-PyObject *
-mtpy_pipe_raise_put(PyObject *object, int error)
-{
-    return raise_put((struct mtpy_pipe *)object, error);
-}
-
 static PyObject *
 pipe_taking(PyObject *object, PyObject *unused)
 {

@@ -121,9 +121,4 @@ mtpy_pipe_close(struct mtpy_pipe *self, PyObject *exception);
 /* queue.Full or queue.Empty. Returns NULL. */
 PyObject *
 mtpy_pipe_raise_of_queue(const char *name, const char *text);
-
-/* PipeClosed. Returns NULL. */
-PyObject *
-mtpy_pipe_raise_closed(struct mtpy_state *state);
-
 #endif

@@ -10,7 +10,7 @@
 
 struct mtpy_case {
     PyObject_HEAD
-    PyObject *object; /* the pipe; owned, or NULL */
+    PyObject *object; /* the pipe, or its writing end; owned, or NULL */
     PyObject *value;  /* what to put; owned, or NULL */
     int64_t number;   /* a descriptor, or ns */
     enum mtpy_case_kind kind;
@@ -38,7 +38,7 @@ enum { CASES_WITHOUT_MEMORY = 8 };
 struct entry {
     struct mt_fd_clause clause; /* of any kind; fd and events only for descriptors */
     enum mtpy_case_kind kind;
-    PyObject *object;           /* borrowed from the arguments, as the next */
+    PyObject *object;           /* borrowed from the arguments, as the next; NULL: a pipe that is gone */
     PyObject *value;
     int64_t number;
 };
@@ -60,6 +60,8 @@ read_case(struct mtpy_state *state, struct entry *entry, PyObject *given, Py_ssi
         entry->object = its->object;
         entry->value = its->value;
         entry->number = its->number;
+        if (its->object && Py_IS_TYPE(its->object, state->writer_type))
+            entry->object = mtpy_writer_pipe(its->object);
         return 0;
     }
     if (PyObject_TypeCheck(given, state->deferred_type)) {
@@ -120,6 +122,10 @@ try_entry(struct selection *selection, struct entry *entry, PyObject **value)
     case MTPY_CASE_THREAD:
         return try_thread(selection, (struct mtpy_thread *)entry->object, value);
     case MTPY_CASE_PUTTING:
+        if (!entry->object) {
+            mtpy_pipe_raise_closed(selection->sched->state);
+            return -1;
+        }
         is_ready = mtpy_pipe_try_put(entry->object, entry->value);
         break;
     case MTPY_CASE_READABLE:
@@ -197,13 +203,16 @@ unwatch_entry(struct entry *entry, bool is_done)
 
 /* The value of the entry whose clause was triggered with `result`. New, or NULL. */
 static PyObject *
-finish_entry(struct entry *entry, int result)
+finish_entry(struct mtpy_state *state, struct entry *entry, int result)
 {
     switch (entry->kind) {
     case MTPY_CASE_TAKING:
         return result ? mtpy_pipe_raise_take(entry->object, result) : entry->clause.base.value;
     case MTPY_CASE_PUTTING:
-        return result ? mtpy_pipe_raise_put(entry->object, result) : Py_NewRef(Py_None);
+        /* The pipe may be gone, if it was put into by way of its writing end. */
+        return !result                ? Py_NewRef(Py_None)
+               : result == MT_ECLOSED ? mtpy_pipe_raise_closed(state)
+                                      : mtpy_raise(result);
     case MTPY_CASE_DEFERRED:
         return mtpy_deferred_result(entry->object);
     case MTPY_CASE_THREAD:
@@ -262,7 +271,7 @@ wait_for_one(struct selection *selection, mt_time timeout, Py_ssize_t *index)
         unwatch_entry(&entries[i], &entries[i] == fired && !error);
     if (fired) {
         *index = fired - entries;
-        return finish_entry(fired, error);
+        return finish_entry(sched->state, fired, error);
     }
     if (error == MT_ETIMEDOUT && soonest >= 0) {
         *index = soonest;

@@ -11,7 +11,7 @@ extern PyType_Spec mtpy_case_spec;
 
 enum mtpy_case_kind {
     MTPY_CASE_TAKING,   /* object: a micro_pipe */
-    MTPY_CASE_PUTTING,  /* object: a micro_pipe, value: what to put */
+    MTPY_CASE_PUTTING,  /* object: a micro_pipe or its writing end, value: what to put */
     MTPY_CASE_READABLE, /* number: a descriptor */
     MTPY_CASE_WRITABLE, /* number: a descriptor */
     MTPY_CASE_AFTER,    /* number: ns */
@@ -49,11 +49,17 @@ mtpy_pipe_hold_for(PyObject *pipe);
 void
 mtpy_pipe_let_go_for(PyObject *pipe);
 
-/* Raise for an error of a wait on a pipe: the end, a closed pipe, or any other. Returns NULL. */
+/* Raise for an error of a wait to take: the end, or any other. Returns NULL. */
 PyObject *
 mtpy_pipe_raise_take(PyObject *pipe, int error);
+
+/* PipeClosed. Returns NULL. */
 PyObject *
-mtpy_pipe_raise_put(PyObject *pipe, int error);
+mtpy_pipe_raise_closed(struct mtpy_state *state);
+
+/* The pipe of a writing end: borrowed, or NULL if it is gone. */
+PyObject *
+mtpy_writer_pipe(PyObject *writer);
 
 struct mt_deferred *
 mtpy_deferred_core(PyObject *deferred);

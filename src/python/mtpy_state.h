@@ -155,7 +155,7 @@ struct mtpy_extra {
     PyObject *std_in;    /* stdin: a pipe or NULL */
     PyObject *std_out;   /* stdout: a pipe or NULL */
     PyObject *callbacks; /* list of functions to call when it is done, or NULL */
-    PyObject *thrown;    /* an exception to raise at its next wait, once, or NULL */
+    PyObject *thrown;    /* list of exceptions, each to raise once, at a wait, or NULL */
     PyObject *cancel_message; /* cancel(msg), or NULL */
     struct mtpy_scope *scopes; /* the blocks it is in, innermost first; owned */
 };

@@ -200,6 +200,18 @@ writer_take_from(PyObject *object, PyObject *iterable)
 }
 
 static PyObject *
+writer_putting(PyObject *object, PyObject *value)
+{
+    return mtpy_case_new(mtpy_state_by_type(Py_TYPE(object)), MTPY_CASE_PUTTING, object, value, 0);
+}
+
+PyObject *
+mtpy_writer_pipe(PyObject *object)
+{
+    return (PyObject *)((struct mtpy_writer *)object)->pipe;
+}
+
+static PyObject *
 writer_close(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *pipe = Py_XNewRef((PyObject *)((struct mtpy_writer *)object)->pipe);
@@ -332,6 +344,8 @@ static PyMethodDef writer_methods[] = {
      "Put an object without waiting. Raises queue.Full or PipeClosed."},
     {"take_from", writer_take_from, METH_O,
      "take_from($self, iterable, /)\n--\n\nPut every object of an iterable, as put() does."},
+    {"putting", CAST(writer_putting), METH_O,
+     "putting($self, obj, /)\n--\n\nA case of select(): put an object."},
     {"close", CAST(writer_close), METH_FASTCALL | METH_KEYWORDS,
      "close($self, exception=None)\n--\n\n"
      "End the pipe, as micro_pipe.close(); nothing happens if its reader is gone."},

@@ -207,6 +207,19 @@ mtpy_thread_start(PyObject *object, PyObject *unused)
 
 /* ---- running and ending ---- */
 
+/* Send it to the main micro-thread; one request to leave is enough. */
+static void
+throw_into_main(struct mtpy_sched *sched, PyObject *exception)
+{
+    struct mtpy_thread *main = mtpy_thread_of(sched->core->main);
+    PyObject *thrown = main->extra ? main->extra->thrown : NULL;
+    for (Py_ssize_t i = 0; thrown && i < PyList_GET_SIZE(thrown); i++)
+        if (Py_TYPE(PyList_GET_ITEM(thrown, i)) == Py_TYPE(exception))
+            return;
+    if (mtpy_thread_throw(main, Py_NewRef(exception)) < 0)
+        PyErr_WriteUnraisable(NULL);
+}
+
 /* Decide what became of it by the exception that ended it. Steals exception. */
 static void
 end_by_exception(struct mtpy_sched *sched, struct mtpy_thread *self, PyObject *exception)
@@ -228,8 +241,7 @@ end_by_exception(struct mtpy_sched *sched, struct mtpy_thread *self, PyObject *e
     if (PyErr_GivenExceptionMatches(exception, PyExc_SystemExit) ||
         PyErr_GivenExceptionMatches(exception, PyExc_KeyboardInterrupt)) {
         self->is_fetched = true;
-        if (mtpy_thread_throw(mtpy_thread_of(sched->core->main), Py_NewRef(exception)) < 0)
-            PyErr_WriteUnraisable((PyObject *)self);
+        throw_into_main(sched, exception);
     }
 }
 
@@ -343,11 +355,14 @@ int
 mtpy_thread_throw(struct mtpy_thread *self, PyObject *exception)
 {
     struct mtpy_extra *extra = mtpy_thread_extra(self);
-    if (!extra) {
-        Py_DECREF(exception);
+    int failed = !extra || (!extra->thrown && !(extra->thrown = PyList_New(0))) ||
+                 PyList_Append(extra->thrown, exception) < 0;
+    Py_DECREF(exception);
+    if (failed) {
+        if (extra && extra->thrown && PyList_GET_SIZE(extra->thrown) == 0)
+            Py_CLEAR(extra->thrown); /* it is never empty */
         return -1;
     }
-    Py_XSETREF(extra->thrown, exception);
     self->core.is_pending = true;
     if (self->is_queued)
         mtpy_group_start((struct mtpy_member *)self);
@@ -380,8 +395,12 @@ mtpy_thread_raise_pending(struct mtpy_sched *sched, struct mtpy_thread *self)
 {
     struct mtpy_state *state = sched->state;
     if (self->extra && self->extra->thrown) {
-        PyObject *exception = self->extra->thrown;
-        self->extra->thrown = NULL;
+        PyObject *thrown = self->extra->thrown;
+        PyObject *exception = Py_NewRef(PyList_GET_ITEM(thrown, 0));
+        if (PyList_GET_SIZE(thrown) == 1)
+            Py_CLEAR(self->extra->thrown);
+        else if (PyList_SetSlice(thrown, 0, 1, NULL) < 0)
+            PyErr_Clear(); /* no memory: it will come again */
         mtpy_scope_refresh_pending(self);
         mtpy_error_raise(exception);
     } else if (self->is_exiting) {

@@ -260,8 +260,8 @@ PyMethodDef mtpy_thread_methods[] = {
      "outside the clean-up that the exception passes through. True unless it was done."},
     {"throw", CAST(thread_throw), METH_O,
      "throw($self, exc, /)\n--\n\n"
-     "Raise an exception in it, once, where it is suspended or at its next wait.\n"
-     "True unless it was done."},
+     "Raise an exception in it, once, where it is suspended or at its next wait; several thrown before\n"
+     "that come one after the other, each at a wait. True unless it was done."},
     {"add_done_callback", CAST(thread_add_done_callback), METH_O,
      "add_done_callback($self, fn, /)\n--\n\n"
      "Call fn(self) when it is done, at once if it is. What fn raises goes to sys.unraisablehook."},

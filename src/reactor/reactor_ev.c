@@ -46,6 +46,7 @@ struct slot {
 
 struct mt_reactor {
     struct ev_loop *loop;  /* NULL only when after_fork failed */
+    int kernel_fd;         /* libev's own descriptor, or -1 */
     ev_async waker;        /* always active: a run with no descriptor blocks, too */
     ev_timer timer;        /* the time-out of the poll that runs */
     ev_fork rebuilder;     /* libev is about to make its kernel state anew */
@@ -268,6 +269,21 @@ check_descriptors(void)
     return error;
 }
 
+/* The loop's own descriptor, or -1. libev tells it to nobody but a watcher that embeds one loop in
+   another; stopped at once it leaves no trace. */
+static int
+find_kernel_fd(struct ev_loop *loop)
+{
+    if (!(ev_backend(loop) & ev_embeddable_backends()))
+        return -1;
+    ev_embed probe;
+    ev_embed_init(&probe, NULL, loop);
+    ev_embed_start(loop, &probe);
+    int fd = probe.io.fd;
+    ev_embed_stop(loop, &probe);
+    return fd;
+}
+
 static int
 open_loop(struct mt_reactor *reactor)
 {
@@ -286,6 +302,7 @@ open_loop(struct mt_reactor *reactor)
     ev_fork_init(&reactor->rebuilder, on_rebuild);
     ev_fork_start(reactor->loop, &reactor->rebuilder);
     ev_timer_init(&reactor->timer, on_timer, 0., 0.);
+    reactor->kernel_fd = find_kernel_fd(reactor->loop);
     return 0;
 }
 
@@ -406,6 +423,8 @@ reactor_watch(struct mt_reactor *reactor, struct mt_fd_clause *clause)
     int fd = clause->fd;
     if (fd < 0 || (!clause->is_kept && !is_open(fd)))
         return mt_error_from_errno(EBADF);
+    if (MT_UNLIKELY(fd == reactor->kernel_fd))
+        return mt_error_from_errno(EINVAL); /* libev would abort */
     struct slot *slot = slot_of(reactor, fd);
     if (MT_UNLIKELY(!slot)) {
         int error = add_slot(reactor, fd, &slot);

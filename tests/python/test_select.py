@@ -8,6 +8,8 @@ import pytest
 
 from microthread import (PipeClosed, after, deferred, micro_pipe, micro_thread, readable, select,
                          sleep, spawn, writable, yield_now)
+from microthread._core import pipe_writer
+from support import check_script
 
 SOON = 0.003
 
@@ -264,3 +266,46 @@ def test_descriptor_closed_while_select_waits_is_an_error():
         left.close()
         with pytest.raises(OSError, match="Bad file descriptor"):
             waiting.wait()
+
+
+def test_descriptor_of_the_loop_itself_is_refused():
+    check_script("""
+        import os
+        from microthread import readable, select, sleep, wait_readable
+        sleep(0.001)
+        own = [int(fd) for fd in os.listdir("/proc/self/fd") if "eventpoll" in link(fd)]
+        for wait in (wait_readable, lambda fd: select(readable(fd))):
+            try:
+                wait(*own)
+            except OSError as error:
+                print(error.strerror)
+        sleep(0.001)
+    """.replace("        sleep(0.001)", """        def link(fd):
+            try:
+                return os.readlink(f"/proc/self/fd/{fd}")
+            except OSError:
+                return ""
+        sleep(0.001)""", 1), "Invalid argument\n" * 2)
+
+
+def test_writing_end_of_a_pipe_is_a_case():
+    pipe = micro_pipe(1)
+    writer = pipe_writer(pipe)
+    assert select(writer.putting("a"), deferred()) == (0, None)
+    assert pipe.take() == "a"
+    writer.put("b")
+    waiting = spawn(select, writer.putting("c"), deferred())
+    yield_now()
+    assert pipe.take() == "b" and waiting.wait() == (0, None) and pipe.take() == "c"
+
+
+def test_writing_end_as_a_case_does_not_keep_its_pipe():
+    pipe = micro_pipe(0)
+    case = pipe_writer(pipe).putting(1)
+    waiting = spawn(select, case, deferred())
+    yield_now()
+    del pipe
+    with pytest.raises(PipeClosed):
+        waiting.wait()
+    with pytest.raises(PipeClosed):
+        select(deferred(), case)

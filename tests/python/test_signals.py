@@ -288,3 +288,27 @@ def test_wakeup_descriptor_of_the_program_keeps_working():
     assert signal.set_wakeup_fd(-1) == writer
     print("ok")
     """)
+
+
+def test_wakeup_fd_of_another_is_given_back_after_use():
+    check("""
+    sleep(0.001)
+    left, right = os.pipe2(os.O_NONBLOCK)
+    assert signal.set_wakeup_fd(right) == -1
+    signal.signal(signal.SIGUSR1, lambda number, frame: None)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    sleep(0.001)
+    assert os.read(left, 10) == bytes([signal.SIGUSR1])
+    assert signal.set_wakeup_fd(-1, warn_on_full_buffer=True) == right
+    import asyncio
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGUSR1, loop.stop)
+        loop.remove_signal_handler(signal.SIGUSR1)
+    asyncio.run(main())
+    standard = getattr(signal.set_wakeup_fd, "__wrapped__", None)
+    from microthread import _core
+    if standard:
+        assert standard(-1) == _core._signal_fd() != -1
+    print("ok")
+    """)

@@ -78,3 +78,30 @@ def test_throw_of_cancelled_counts_as_cancelled_once():
     thread.throw(Cancelled("y"))
     with pytest.raises(concurrent.futures.CancelledError, match="y"):
         thread.wait()
+
+
+def test_exceptions_thrown_before_the_first_arrived_come_in_turn():
+    seen = []
+
+    def work():
+        for _ in range(3):
+            try:
+                mt.sleep(5)
+            except ValueError as error:
+                seen.append(error.args[0])
+
+    thread = spawn(work)
+    yield_now()
+    for number in range(3):
+        assert thread.throw(ValueError(number))
+    thread.wait()
+    assert seen == [0, 1, 2]
+
+
+def test_exceptions_thrown_into_one_that_ends_by_the_first_are_dropped():
+    thread = spawn(mt.sleep, 5)
+    yield_now()
+    thread.throw(KeyError)
+    thread.throw(IndexError)
+    with pytest.raises(KeyError):
+        thread.wait()
