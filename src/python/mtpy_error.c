@@ -56,7 +56,7 @@ mtpy_parse_seconds(PyObject *object, const char *name, mt_time *span)
     double seconds = PyFloat_AsDouble(object);
     if (seconds == -1.0 && PyErr_Occurred()) {
         if (PyErr_ExceptionMatches(PyExc_TypeError)) {
-            PyErr_Format(PyExc_TypeError, "%s must be a number of seconds, got %.200s", name,
+            PyErr_Format(PyExc_TypeError, "%s must be an integer or float, in seconds, got %.200s", name,
                          Py_TYPE(object)->tp_name);
             return -1;
         }

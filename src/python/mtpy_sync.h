@@ -86,6 +86,7 @@ struct mtpy_lock {
     struct mt_lock core;
     struct mtpy_state *state; /* borrowed: the type's module owns it */
     PyObject *weakrefs;
+    bool is_reentrant;        /* an RLock: its depth means something */
 };
 
 extern PyMemberDef mtpy_lock_members[];

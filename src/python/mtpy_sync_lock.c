@@ -154,21 +154,22 @@ name_owner(struct mtpy_state *state, uint64_t id)
     return PyUnicode_FromFormat("micro_thread-%llu, which has ended", (unsigned long long)id);
 }
 
+/* "<locked Lock object at 0x...: by main, 1 waiting>", as the standard library's begin. */
 PyObject *
 mtpy_lock_describe(struct mt_lock *core)
 {
     struct mtpy_lock *self = MT_CONTAINER_OF(core, struct mtpy_lock, core);
     const char *name = mtpy_sync_type_name(self);
+    char count[40] = "";
+    if (self->is_reentrant)
+        PyOS_snprintf(count, sizeof count, "count=%zu ", core->owner ? core->depth : 0);
     if (!core->owner)
-        return PyUnicode_FromFormat("<%s at %p: free>", name, self);
+        return PyUnicode_FromFormat("<unlocked %s object %sat %p>", name, count, self);
     PyObject *owner = name_owner(self->state, core->owner);
     PyObject *text = NULL;
-    if (owner && core->depth > 1)
-        text = PyUnicode_FromFormat("<%s at %p: locked %zu times by %U, %zu waiting>", name, self,
-                                    core->depth, owner, mtpy_sync_count(&core->waiters));
-    else if (owner)
-        text = PyUnicode_FromFormat("<%s at %p: locked by %U, %zu waiting>", name, self, owner,
-                                    mtpy_sync_count(&core->waiters));
+    if (owner)
+        text = PyUnicode_FromFormat("<locked %s object %sat %p: by %U, %zu waiting>", name, count,
+                                    self, owner, mtpy_sync_count(&core->waiters));
     Py_XDECREF(owner);
     return text;
 }

@@ -136,12 +136,21 @@ static PyMethodDef rlock_methods[] = {
     {0},
 };
 
+static PyObject *
+rlock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *self = mtpy_lock_new(type, args, kwargs);
+    if (self)
+        ((struct mtpy_lock *)self)->is_reentrant = true;
+    return self;
+}
+
 static PyType_Slot rlock_slots[] = {
     {Py_tp_doc,
      "RLock()\n--\n\n"
      "A re-entrant lock as threading.RLock, owned by a micro-thread. Those who wait get it in the\n"
      "order they came. Any OS thread of the interpreter may use it."},
-    {Py_tp_new, mtpy_lock_new},
+    {Py_tp_new, rlock_new},
     {Py_tp_dealloc, mtpy_lock_dealloc},
     {Py_tp_traverse, mtpy_lock_traverse},
     {Py_tp_repr, mtpy_lock_repr},

@@ -34,11 +34,11 @@ def test_waiting_for_names_what_and_who():
     holder.start()
     sleep(0)
     texts = [parked(wait).waiting_for for wait in (lock.acquire, rlock.acquire, semaphore.acquire)]
-    assert texts[0].startswith("acquire <Lock at 0x") and "locked by holder, 1 waiting>" in texts[0]
-    assert texts[1].startswith("acquire <RLock at 0x") and "locked 2 times by holder" in texts[1]
+    assert texts[0].startswith("acquire <locked Lock object at 0x") and ": by holder, 1 waiting>" in texts[0]
+    assert texts[1].startswith("acquire <locked RLock object count=2 at 0x") and ": by holder" in texts[1]
     assert texts[2].startswith("acquire <Semaphore at 0x") and "0 free, 1 waiting>" in texts[2]
     assert holder.waiting_for.startswith("setting of <Event at 0x")
-    assert "free>" in repr(Lock()) and "1 of 1 free" in repr(BoundedSemaphore())
+    assert repr(Lock()).startswith("<unlocked Lock object at 0x") and "1 of 1 free" in repr(BoundedSemaphore())
     for thread in threads()[1:]:
         thread.cancel()
 
@@ -62,8 +62,8 @@ def test_deadlock_error_lists_who_has_what():
             threads[0].wait()
         except mt.DeadlockError as error:
             text = str(error)
-            assert "one waits for acquire <RLock at" in text and "locked by two" in text, text
-            assert "two waits for acquire <Lock at" in text and "locked by one" in text, text
+            assert "one waits for acquire <locked RLock object" in text and ": by two" in text, text
+            assert "two waits for acquire <locked Lock object" in text and ": by one" in text, text
             assert "<string>:7" in text and "<string>:11" in text, text
             print("ok")
     """)
@@ -73,6 +73,6 @@ def test_deadlock_on_a_lock_of_ones_own():
     lock = Lock()
     lock.acquire()
     if threading.active_count() == 1:
-        with pytest.raises(DeadlockError, match="acquire <Lock at"):
+        with pytest.raises(DeadlockError, match="acquire <locked Lock object at"):
             lock.acquire()
     assert lock.locked()
