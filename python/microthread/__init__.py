@@ -80,6 +80,7 @@ __all__ = [
     "micro_pipe",
     "micro_thread",
     "move_on_after",
+    "open",
     "parallel_map",
     "put",
     "readable",
@@ -125,6 +126,7 @@ _LATER = {
     "Queue": "_queues",
     "StreamServer": "_server",
     "local": "_sync",
+    "open": "_files",
 }
 
 

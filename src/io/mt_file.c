@@ -148,10 +148,9 @@ run_transfer(struct mt_job *job)
 static ssize_t
 transfer_by_worker(struct mt_files *files, const struct transfer *one)
 {
-    struct transfer_job self = {.one = one};
-    self.job.run = run_transfer;
-    self.job.errand.verb = one->is_write ? "write" : "read";
-    self.job.errand.fd = one->fd;
+    const char *verb = one->is_write ? "write" : "read";
+    struct transfer_job self = {
+        .job = {.run = run_transfer, .errand = {.verb = verb, .fd = one->fd}}, .one = one};
     int error = mt_files_run(files, &self.job);
     return error ? error : self.result;
 }
@@ -196,8 +195,8 @@ transfer_regular(struct mt_files *files, struct transfer all)
         one.size = all.size - done < CHUNK ? all.size - done : CHUNK;
         bool is_at_once;
         ssize_t count = transfer_some(files, &one, &is_at_once);
-        if (count == MT_ECANCELED && done)
-            continue; /* all or nothing: it comes at the next wait */
+        if (count == MT_ECANCELED && (done || all.is_write))
+            continue; /* it comes at the next wait */
         if (count < 0)
             return done ? (ssize_t)done : count;
         done += (size_t)count;
@@ -213,11 +212,13 @@ transfer_regular(struct mt_files *files, struct transfer all)
 static ssize_t
 transfer(struct mt_files *files, enum mt_file_kind kind, const struct transfer *all)
 {
-    if (kind == MT_FILE_UNKNOWN)
-        kind = mt_file_kind(all->fd);
-    int error = mt_files_heed(files);
+    /* What is known to be a regular file is one of our objects: what it writes may be a buffer with
+       earlier writes, and the object has heeded a cancellation already. */
+    int error = kind == MT_FILE_REGULAR && all->is_write ? 0 : mt_files_heed(files);
     if (error)
         return error;
+    if (kind == MT_FILE_UNKNOWN)
+        kind = mt_file_kind(all->fd);
     if (kind == MT_FILE_STREAM)
         return transfer_stream(files, all);
     return files->is_direct ? call_plainly(all) : transfer_regular(files, *all);

@@ -57,12 +57,12 @@ mt_file_open(struct mt_files *files, const char *path, int flags, mode_t mode);
 ssize_t
 mt_file_read(struct mt_files *files, int fd, enum mt_file_kind kind, void *buffer, size_t size);
 
-/* Writes all to a regular file, unless it fails half way. */
+/* Writes all to a regular file, unless it fails half way; that is not cancelled. */
 ssize_t
 mt_file_write(struct mt_files *files, int fd, enum mt_file_kind kind, const void *data, size_t size);
 
 /* These return 0 or an error. mt_file_flush writes back what a file system does at a close(2), and
-   tells of the errors; the descriptor stays. */
+   tells of the errors; the descriptor stays, and it is not cancelled. */
 int
 mt_file_sync(struct mt_files *files, int fd);
 int

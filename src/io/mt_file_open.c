@@ -228,10 +228,8 @@ mt_file_open(struct mt_files *files, const char *path, int flags, mode_t mode)
         return fd;
     }
     if (mt_error_errno(fd) == EAGAIN) {
-        struct call call = {.path = path, .flags = flags, .mode = mode};
-        call.job.run = run_open;
-        call.job.errand.verb = "open";
-        call.job.errand.fd = -1;
+        struct call call = {.job = {.run = run_open, .errand = {.verb = "open", .fd = -1}},
+                            .path = path, .flags = flags, .mode = mode};
         fd = run(files, &call);
         if (fd >= 0)
             mt_io_forget(sched, fd);
@@ -244,10 +242,7 @@ mt_file_open(struct mt_files *files, const char *path, int flags, mode_t mode)
 static int
 run_on(struct mt_files *files, int fd, void (*function)(struct mt_job *), const char *verb, off_t size)
 {
-    struct call call = {.size = size};
-    call.job.run = function;
-    call.job.errand.verb = verb;
-    call.job.errand.fd = fd;
+    struct call call = {.job = {.run = function, .errand = {.verb = verb, .fd = fd}}, .size = size};
     int error = mt_files_heed(files);
     return error ? error : run(files, &call);
 }
@@ -267,5 +262,10 @@ mt_file_truncate(struct mt_files *files, int fd, off_t size)
 int
 mt_file_flush(struct mt_files *files, int fd)
 {
-    return run_on(files, fd, run_flush, "flush", 0);
+    struct call call = {.job = {.run = run_flush, .errand = {.verb = "flush", .fd = fd}}};
+    int error;
+    do /* part of closing a file, which goes ahead in a cancelled one, too */
+        error = run(files, &call);
+    while (error == MT_ECANCELED);
+    return error;
 }

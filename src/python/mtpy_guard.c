@@ -8,9 +8,11 @@
 #include "python/mtpy_sync.h"
 
 enum guard_kind {
-    GUARD_METHOD,   /* the method under the lock */
+    GUARD_METHOD,   /* the method under the lock; from outside it is a place to be cancelled at */
     GUARD_NEXT,     /* __next__, by readline() */
-    GUARD_FINALIZE  /* __del__ */
+    GUARD_FINALIZE, /* __del__ */
+    GUARD_CLOSE,    /* the same, but it goes ahead in a cancelled one, too */
+    GUARD_CLOSED    /* the property closed, asked of the raw file that is in the slot: quicker */
 };
 
 struct mtpy_guard {
@@ -34,7 +36,14 @@ enter(struct mtpy_sched *sched, struct mtpy_guard *self, PyObject *file, struct 
     struct mtpy_lock *wanted = (struct mtpy_lock *)object;
     if (mtpy_lock_is_mine(sched, wanted)) {
         wanted->core.depth++;
-    } else if (!mt_lock_try(sched->core, &wanted->core)) {
+        *lock = (struct mtpy_lock *)Py_NewRef(object);
+        return 0;
+    }
+    /* Only here: further in, what a buffer holds could be lost. */
+    if (MT_UNLIKELY(sched->core->current->is_pending) && self->kind != GUARD_CLOSE &&
+        !sched->is_destroying && mtpy_thread_check(sched, mtpy_thread_current(sched)))
+        return MT_ECANCELED;
+    if (!mt_lock_try(sched->core, &wanted->core)) {
         if (sched->is_destroying)
             return 0; /* nobody else can use what is being destroyed */
         Py_INCREF(object);
@@ -116,10 +125,27 @@ guard_call(PyObject *object, PyObject *const *args, size_t nargsf, PyObject *kwn
     return result;
 }
 
+/* The standard wrappers pass the question on from one to the next, for each line of text. */
+static PyObject *
+is_closed(struct mtpy_guard *self, PyObject *file)
+{
+    PyObject *raw = *(PyObject **)((char *)file + self->offset);
+    PyGetSetDescrObject *property = (PyGetSetDescrObject *)self->method;
+    if (MT_LIKELY(raw && PyObject_TypeCheck(raw, property->d_common.d_type)))
+        return property->d_getset->get(raw, property->d_getset->closure);
+    PyObject *standard = PyObject_GetAttrString((PyObject *)self->owner->tp_base, "closed");
+    descrgetfunc get = standard ? Py_TYPE(standard)->tp_descr_get : NULL;
+    PyObject *result = get ? get(standard, file, (PyObject *)Py_TYPE(file)) : NULL;
+    Py_XDECREF(standard);
+    return result;
+}
+
 static PyObject *
 guard_get(PyObject *object, PyObject *file, PyObject *type)
 {
     (void)type;
+    if (((struct mtpy_guard *)object)->kind == GUARD_CLOSED && file)
+        return is_closed((struct mtpy_guard *)object, file);
     return file && file != Py_None ? PyMethod_New(object, file) : Py_NewRef(object);
 }
 
@@ -160,6 +186,10 @@ guard_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     Py_DECREF(slot);
     if (!is_slot) {
         PyErr_Format(PyExc_TypeError, "%R must have a slot %s", owner, slot_name);
+        return NULL;
+    }
+    if (kind == GUARD_CLOSED && !Py_IS_TYPE(method, &PyGetSetDescr_Type)) {
+        PyErr_Format(PyExc_TypeError, "%R must be a property in C", method);
         return NULL;
     }
     struct mtpy_guard *self = (struct mtpy_guard *)type->tp_alloc(type, 0);

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: MIT
+"""open(): the standard file classes over descriptors that only their micro-thread waits for.
+
+The standard classes know OS threads only, so every method that might wait is called under a lock of
+the file which micro-threads own.
+"""
+
+import io
+import os
+from collections.abc import Callable
+from typing import IO, Any
+
+from microthread import _core
+
+_METHOD, _NEXT, _FINALIZE, _CLOSE, _CLOSED = range(5)  # how a guard calls the method: see src/python/mtpy_guard.c
+
+
+def _guard(cls: type, base: type, names: str, slot: str = "_lock") -> None:
+    """Have these methods of base called under the lock."""
+    for name in names.split():
+        kind = _CLOSE if name in ("close", "detach") else _METHOD
+        setattr(cls, name, _core._guard(cls, getattr(base, name), kind, slot))
+
+
+def _guard_ends(cls: type, base: type) -> None:
+    """Iteration is readline() until nothing comes; the destructor never waits."""
+    if cls is not FileIO:
+        cls.__next__ = _core._guard(cls, base.readline, _NEXT)
+    cls.__del__ = _core._guard(cls, base.__del__, _FINALIZE)
+
+
+class _Lockable:
+    __slots__ = ()
+
+    def lock(self) -> _core.RLock:
+        """A re-entrant context manager that keeps several calls together: others' writes wait."""
+        return self._lock
+
+
+class FileIO(io.FileIO, _Lockable):
+    """A raw file. A regular one is used by one micro-thread at a time; of a stream only writes are."""
+
+    # _read_lock is _lock for regular files and None for streams, whose readers wait for long.
+    __slots__ = ("_is_stream", "_is_written", "_lock", "_read_lock")
+
+    def __init__(
+        self,
+        file: int | str | bytes | os.PathLike[Any],
+        mode: str = "r",
+        closefd: bool = True,
+        opener: Callable[[Any, int], int] | None = None,
+    ) -> None:
+        if opener is None and not isinstance(file, int):
+            opener = _core.open_fd
+        super().__init__(file, mode, closefd, opener)
+        self._is_written = False
+        self._is_stream = _core._is_stream_fd(self.fileno())
+        self._lock = _core.RLock()
+        self._read_lock = None if self._is_stream else self._lock
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """At most so many bytes, one system call's worth; all up to the end for -1."""
+        if size is None or size < 0:
+            return self.readall()
+        if not self.readable():
+            raise io.UnsupportedOperation("File not open for reading")
+        return _core.read_fd(self.fileno(), size, self._is_stream)
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill the buffer, as far as there is something; returns the count."""
+        if not self.readable():
+            raise io.UnsupportedOperation("File not open for reading")
+        return _core.readinto_fd(self.fileno(), buffer, self._is_stream)
+
+    def readall(self) -> bytes:
+        """All up to the end."""
+        if not self.readable():
+            raise io.UnsupportedOperation("File not open for reading")
+        if not self._is_stream:
+            return _core._readall_fd(self.fileno())
+        chunks = []
+        while chunk := _core.read_fd(self.fileno(), 65536, True):
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def write(self, data: Any, /) -> int:
+        """Returns how much was written; less than all only to a stream, or when the disk is full."""
+        if not self.writable():
+            raise io.UnsupportedOperation("File not open for writing")
+        self._is_written = not self._is_stream
+        return _core.write_fd(self.fileno(), data, self._is_stream)
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Cut or grow the file; None: to where it stands. Returns the new size."""
+        if not self.writable():
+            raise io.UnsupportedOperation("File not open for writing")
+        if size is None:
+            size = self.tell()
+        _core.truncate_fd(self.fileno(), size)
+        return size
+
+    def close(self) -> None:
+        """Close it; what a file system writes back at a close happens off the loop."""
+        if self.closed:
+            return
+        try:
+            if self.closefd and getattr(self, "_is_written", False):
+                _core._flush_fd(self.fileno())
+        finally:
+            if self.closefd and getattr(self, "_is_stream", True):
+                _core._forget_fd(self.fileno())
+            super().close()
+
+
+class BufferedReader(io.BufferedReader, _Lockable):
+    """As io.BufferedReader, and safe among micro-threads."""
+
+    __slots__ = ("_lock",)
+
+
+class BufferedWriter(io.BufferedWriter, _Lockable):
+    """As io.BufferedWriter, and safe among micro-threads."""
+
+    __slots__ = ("_lock",)
+
+
+class BufferedRandom(io.BufferedRandom, _Lockable):
+    """As io.BufferedRandom, and safe among micro-threads."""
+
+    __slots__ = ("_lock",)
+
+
+class TextIOWrapper(io.TextIOWrapper, _Lockable):
+    """As io.TextIOWrapper, and safe among micro-threads."""
+
+    __slots__ = ("_lock", "_raw")
+
+    def detach(self) -> io.BufferedIOBase:
+        """Give the buffer back and be of no more use."""
+        buffer = super().detach()
+        self._raw = None
+        return buffer
+
+
+_ALL = "close detach flush seek tell truncate readlines writelines"
+_guard(FileIO, FileIO, "read readinto readall seek tell close", "_read_lock")
+_guard(FileIO, FileIO, "write truncate")
+_guard_ends(FileIO, io.FileIO)
+_guard(BufferedReader, io.BufferedReader, f"{_ALL} peek read read1 readinto readinto1 readline")
+_guard(BufferedWriter, io.BufferedWriter, f"{_ALL} write")
+_guard(
+    BufferedRandom,
+    io.BufferedRandom,
+    f"{_ALL} peek read read1 readinto readinto1 readline write",
+)
+_guard(TextIOWrapper, TextIOWrapper, "detach")
+_guard(
+    TextIOWrapper,
+    io.TextIOWrapper,
+    "close flush seek tell truncate readlines writelines read readline reconfigure write",
+)
+TextIOWrapper.closed = _core._guard(TextIOWrapper, io.FileIO.closed, _CLOSED, "_raw")
+for _cls in (BufferedReader, BufferedWriter, BufferedRandom, TextIOWrapper):
+    _guard_ends(_cls, _cls.__mro__[1])
+
+
+_raw_modes: dict[str, str] = {}  # mode, once it has been found right -> that of the raw file
+
+
+def _raw_mode(mode: str) -> str:
+    if not isinstance(mode, str):
+        raise TypeError(f"mode must be a str, got {type(mode).__name__}")
+    letters = set(mode)
+    if letters - set("axrwb+t") or len(mode) > len(letters):
+        raise ValueError(f"invalid mode: {mode!r}")
+    if "t" in letters and "b" in letters:
+        raise ValueError(f"can't have text and binary mode at once: {mode!r}")
+    if len(letters & set("axrw")) != 1:
+        raise ValueError(f"must have exactly one of create/read/write/append mode: {mode!r}")
+    raw = mode.replace("b", "").replace("t", "")
+    _raw_modes[str(mode)] = raw
+    return raw
+
+
+def _check_text_options(is_text: bool, buffering: int, options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{name} must be a str or None, got {type(value).__name__}")
+        if value is not None and not is_text:
+            raise ValueError(f"binary mode doesn't take an {name} argument, got {value!r}")
+    if buffering == 0 and is_text:
+        raise ValueError("can't have unbuffered text I/O: buffering=0 needs a mode with 'b'")
+
+
+def open(
+    file: int | str | bytes | os.PathLike[Any],
+    mode: str = "r",
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    closefd: bool = True,
+    opener: Callable[[Any, int], int] | None = None,
+) -> IO[Any]:
+    """As the builtin open(): opening, reading and writing wait for the calling micro-thread only.
+
+    Regular files are read and written by io_uring or by worker OS threads unless the kernel can
+    answer at once; pipes, FIFOs, ttys and other devices by readiness. Several micro-threads may use
+    one file; file.lock() keeps several calls together. opener is called in the micro-thread.
+    """
+    if not isinstance(file, int):
+        file = os.fspath(file)
+    raw_mode = _raw_modes.get(mode) if isinstance(mode, str) else None
+    if raw_mode is None:
+        raw_mode = _raw_mode(mode)
+    is_text = "b" not in mode
+    if not is_text or encoding is not None or errors is not None or newline is not None or not buffering:
+        options = {"encoding": encoding, "errors": errors, "newline": newline}
+        _check_text_options(is_text, buffering, options)
+    raw = FileIO(file, raw_mode, closefd, opener)
+    result = raw
+    try:
+        is_line_buffered = False
+        if buffering == 1 or (buffering < 0 and raw._is_stream and raw.isatty()):
+            if not is_text and buffering == 1:
+                import warnings
+
+                warnings.warn(
+                    "line buffering (buffering=1) isn't supported in binary mode, "
+                    "the default buffer size will be used",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            buffering = -1
+            is_line_buffered = True
+        if buffering == 0:
+            return raw
+        if buffering < 0:
+            buffering = max(raw._blksize, io.DEFAULT_BUFFER_SIZE)
+        if "+" in mode:
+            result = buffer = BufferedRandom(raw, buffering)
+        elif "r" in mode:
+            result = buffer = BufferedReader(raw, buffering)
+        else:
+            result = buffer = BufferedWriter(raw, buffering)
+        buffer._lock = raw._lock
+        if not is_text:
+            return buffer
+        encoding = io.text_encoding(encoding)
+        result = text = TextIOWrapper(buffer, encoding, errors, newline, is_line_buffered)
+        text._lock, text._raw = raw._lock, raw
+        text.mode = mode
+        return text
+    except BaseException:
+        result.close()
+        raise
