@@ -2,6 +2,7 @@
 """Tests of files with each of the ways in which they can be read and written."""
 import functools
 import os
+import pty
 import threading
 
 import pytest
@@ -9,6 +10,14 @@ import pytest
 from microthread import _core
 
 BACKENDS = ["quickest", "uring", "threads"]
+
+
+def open_pty():
+    """Both ends of a new tty; the test is skipped where the system has none."""
+    try:
+        return pty.openpty()
+    except OSError as error:
+        pytest.skip(f"no ttys here: {error}")
 
 
 def on_each_backend(test):

@@ -3,14 +3,13 @@
 import errno
 import fcntl
 import os
-import pty
 import threading
 
 import pytest
 
 from microthread import Cancelled, _core, current, sleep, spawn, timeout, yield_now
 
-from file_support import on_each_backend
+from file_support import on_each_backend, open_pty
 from support import check_script
 
 OS_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
@@ -154,7 +153,7 @@ def test_pipe_that_times_out_loses_nothing(folder):
 
 
 def test_shared_descriptors_stay_blocking():
-    for r, w in (os.pipe(), pty.openpty()):
+    for r, w in (os.pipe(), open_pty()):
         thread = spawn(_core.read_fd, r, 10)
         yield_now()
         assert not fcntl.fcntl(r, fcntl.F_GETFL) & os.O_NONBLOCK
@@ -166,7 +165,7 @@ def test_shared_descriptors_stay_blocking():
 
 
 def test_tty_waits_for_its_line():
-    main, tty = pty.openpty()
+    main, tty = open_pty()
     thread = spawn(_core.read_fd, tty, 100)
     sleep(0.005)
     assert not thread.done()
@@ -233,8 +232,9 @@ def test_who_reads_for_ever_gives_way(tmp_path):
 @pytest.mark.parametrize("backend", ["uring", "threads"])
 def test_fork_leaves_the_parents_means_alone(backend, tmp_path):
     check_script(f"""
-        import os, microthread
+        import os, warnings, microthread
         from microthread import _core, spawn
+        warnings.simplefilter("ignore")  # workers are OS threads, and a fork warns of those
         path = {str(tmp_path / 'a')!r}
         def work(name):
             fd = _core.open_fd(path + name, os.O_RDWR | os.O_CREAT)

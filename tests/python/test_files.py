@@ -5,7 +5,6 @@ import fcntl
 import gc
 import io
 import os
-import pty
 import warnings
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 import microthread
 from microthread import Cancelled, current, open, sleep, spawn, timeout, yield_now
 
-from file_support import on_each_backend
+from file_support import on_each_backend, open_pty
 from support import check_script, run_script
 
 
@@ -310,7 +309,7 @@ def test_reader_of_a_pipe_does_not_wait_for_more_than_there_is():
 
 
 def test_tty_is_line_buffered_and_waits():
-    main, tty = pty.openpty()
+    main, tty = open_pty()
     with open(tty, "r+b", 0) as both, open(main, "rb", 0, closefd=False) as reader:
         thread = spawn(both.read, 100)
         sleep(0.002)
