@@ -11,7 +11,7 @@
 #include "python/mtpy_pipe.h"
 #include "python/mtpy_scope.h"
 
-/* Whether time or a descriptor may end the wait, or the clauses are not counted. */
+/* Whether time, a descriptor or somebody's errand may end the wait, or the clauses are not counted. */
 static bool
 has_hidden_waker(const struct mt_wait *wait)
 {
@@ -19,7 +19,8 @@ has_hidden_waker(const struct mt_wait *wait)
         return true;
     if (wait->clauses->sibling)
         return !wait->is_counted;
-    return wait->clauses->kind == MT_WAIT_READ || wait->clauses->kind == MT_WAIT_WRITE;
+    enum mt_wait_kind kind = wait->clauses->kind;
+    return kind == MT_WAIT_READ || kind == MT_WAIT_WRITE || kind == MT_WAIT_ERRAND;
 }
 
 /* Whether it is parked where nobody but the owners of what it waits for can wake it. */
