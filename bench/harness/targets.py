@@ -5,15 +5,15 @@ from harness.peers import OURS
 
 
 class Target:
-    """Ours at most `most` (in the workload's unit, or of one detail), or at most `most` times `peer`."""
+    """Ours, or our `label`, at most `most` (in the workload's unit, or of one detail), or `most` times `peer`."""
 
-    def __init__(self, text, workload, case, most, unit, *, peer=None, detail=None):
+    def __init__(self, text, workload, case, most, unit, *, peer=None, detail=None, label=OURS):
         self.text, self.workload, self.case, self.most = text, workload, case, most
-        self.unit, self.peer, self.detail = unit, peer, detail
+        self.unit, self.peer, self.detail, self.label = unit, peer, detail, label
 
     def measured(self, results):
         """The least of all rounds, or the ratio of two such; None when something is missing."""
-        ours = results.minimum(self.workload, self.case, OURS, self.detail)
+        ours = results.minimum(self.workload, self.case, self.label, self.detail)
         if self.peer is None or ours is None:
             return ours
         theirs = results.minimum(self.workload, self.case, self.peer, self.detail)
@@ -41,6 +41,8 @@ TARGETS = [
     Target("pipe item, capacity 128", "pipe", "128", 80, "ns"),
     *echo("64B-10", "10 connections"),
     *echo("64B-1000", "1,000 connections"),
+    Target("echo, 1,000 connections, a time-out a request, to none", "echo", "64B-1000", 1.1, "×", peer=OURS,
+           label="microthread-timeouts"),
     Target("connection churn, to uvloop's Protocol", "churn", "10", 1.2, "×", peer="uvloop-protocol"),
     Target("HTTP keep-alive, 100 connections, to uvloop's Protocol", "http", "100", 1.1, "×",
            peer="uvloop-protocol"),
