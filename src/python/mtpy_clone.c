@@ -14,6 +14,27 @@ core_clone(PyObject *module, PyObject *object)
     return copy;
 }
 
+/* For tests: a message as a number, which any interpreter of the process can read, once. */
+static PyObject *
+core_encode(PyObject *module, PyObject *object)
+{
+    struct mt_message *message;
+    if (mtpy_clone_encode(mtpy_state_of(module), object, &message) < 0)
+        return NULL;
+    return PyLong_FromVoidPtr(message);
+}
+
+static PyObject *
+core_decode(PyObject *module, PyObject *number)
+{
+    struct mt_message *message = PyLong_AsVoidPtr(number);
+    if (!message)
+        return NULL;
+    PyObject *copy = mtpy_clone_decode(mtpy_state_of(module), message);
+    mt_message_free(message);
+    return copy;
+}
+
 /* ---- the registry ---- */
 
 PyObject *
@@ -76,6 +97,8 @@ static PyMethodDef clone_functions[] = {
      "A deep copy of obj, made as if it had been sent to another interpreter and back.\n\n"
      "Shared references and cycles are kept. CloneError, which names the path, for what cannot be\n"
      "cloned."},
+    {"_encode", core_encode, METH_O, NULL},
+    {"_decode", core_decode, METH_O, NULL},
     {"register_clone", CAST(core_register_clone), METH_FASTCALL | METH_KEYWORDS,
      "register_clone(cls, reduce, rebuild)\n--\n\n"
      "Have instances of exactly cls sent as reduce(instance), which can be cloned itself, and made\n"

@@ -51,7 +51,6 @@ enum mtpy_tag {
     MTPY_TAG_CALL_STATE,  /* object > setter > state: setter(object, state); the object stays */
     MTPY_TAG_SET_CONTEXT, /* exception > cause > context > suppress: the exception stays */
     MTPY_TAG_REBUILD,     /* class > value: by register_clone() */
-    MTPY_TAG_ARRAY,       /* 1 byte: type code; class > bytes */
     MTPY_TAG_VIEW,        /* index of a body: a memoryview of it */
     MTPY_TAG_SHARE        /* a pointer to struct mtpy_share, index of a body */
 };
