@@ -24,7 +24,7 @@ put_global(struct mtpy_encoder *encoder, PyObject *object, PyObject *name)
     PyObject *module = PyObject_GetAttrString(object, "__module__");
     PyObject *found = NULL;
     name = name ? Py_NewRef(name) : module ? PyObject_GetAttrString(object, "__qualname__") : NULL;
-    if (name && PyUnicode_Check(module) && PyUnicode_Check(name))
+    if (module && name && PyUnicode_Check(module) && PyUnicode_Check(name))
         found = mtpy_clone_find(module, name);
     if (!found && PyErr_Occurred() && !mtpy_clone_may_explain())
         goto end;
