@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 
-from microthread import _core, _imports
+from microthread import _core, _imports, _workers
 
 
 def excepthook(args: _core.ExceptHookArgs, /) -> None:
@@ -73,5 +73,7 @@ def _keep_wakeup_fd() -> None:
 if sys.version_info < (3, 13):
     _keep_wakeup_fd()
 _imports.install()
+atexit.register(_workers.end)  # after the next one, whose clean-up may need them
 atexit.register(_core._shut_down)
 os.register_at_fork(after_in_child=_core._after_fork)
+os.register_at_fork(after_in_child=_workers.forget)

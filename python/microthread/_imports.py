@@ -9,8 +9,8 @@ importlib._bootstrap: a re-entrant lock, and a chain of owners and what they wai
 to find import cycles, which then see a partly initialised module, as always.
 """
 
-import _thread
 import importlib._bootstrap as bootstrap
+from _thread import RLock  # the real one, whatever microthread.patch puts there
 from collections import deque
 
 from microthread import _core
@@ -23,7 +23,7 @@ class ModuleLock:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._guard = _thread.RLock()  # for the fields; never held over a wait
+        self._guard = RLock()  # for the fields; never held over a wait
         self._owner: int | None = None  # id of the micro-thread that loads the module
         self._depth = 0
         self._waiters: deque[_core.deferred] = deque()

@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: MIT
 """run(), the clean entry point, and run_blocking(), the way out to worker OS threads."""
 
-import os
 from collections.abc import Callable
 from typing import Any
 
-from microthread import _core
-
-_pool = None  # the ThreadPoolExecutor of this process, made at the first run_blocking()
+from microthread import _core, _workers
 
 
 def run(fn: Callable[..., Any], /, *args: Any) -> Any:
@@ -46,7 +43,7 @@ def run_blocking(fn: Callable[..., Any], /, *args: Any) -> Any:
         else:
             answer.callback((value, None))
 
-    _workers().submit(work)
+    _workers.submit(work)
     _core._expect_wake(1)
     try:
         value, exception = answer.wait()
@@ -58,23 +55,3 @@ def run_blocking(fn: Callable[..., Any], /, *args: Any) -> Any:
         finally:
             del exception  # or the traceback and this frame keep each other alive
     return value
-
-
-def _workers():
-    global _pool
-    if _pool is None:
-        from concurrent.futures import ThreadPoolExecutor
-
-        _pool = ThreadPoolExecutor(
-            thread_name_prefix="microthread-worker",
-            initializer=_core._mark_service_thread,
-        )
-    return _pool
-
-
-def _forget_workers() -> None:
-    global _pool
-    _pool = None
-
-
-os.register_at_fork(after_in_child=_forget_workers)

@@ -557,3 +557,13 @@ mtpy_str_ready(PyObject *object)
     return PyUnicode_READY(object);
 #endif
 }
+
+void
+mtpy_error_unraisable_in_thread(PyObject *function)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    PyErr_FormatUnraisable("Exception ignored in thread started by %R", function);
+#else
+    _PyErr_WriteUnraisableMsg("in thread started by", function);
+#endif
+}

@@ -140,4 +140,8 @@ mtpy_error_take(void);
 void
 mtpy_error_raise(PyObject *exception);
 
+/* Tell sys.unraisablehook of the exception being raised, which ended a thread's function. */
+void
+mtpy_error_unraisable_in_thread(PyObject *function);
+
 #endif

@@ -3,6 +3,7 @@
 #include "python/mtpy_ends.h"
 #include "python/mtpy_file.h"
 #include "python/mtpy_group.h"
+#include "python/mtpy_patch.h"
 #include "python/mtpy_pipe.h"
 #include "python/mtpy_select.h"
 #include "python/mtpy_shared.h"
@@ -362,6 +363,7 @@ module_exec(PyObject *module)
         PyModule_AddFunctions(module, mtpy_look_functions) < 0 ||
         PyModule_AddFunctions(module, mtpy_file_functions) < 0 ||
         add_type(module, &state->guard_type, &mtpy_guard_spec) < 0 ||
+        PyModule_AddFunctions(module, mtpy_patch_functions) < 0 ||
         add_type(module, &state->deferred_type, &mtpy_deferred_spec) < 0 ||
         add_type(module, &state->timeout_type, &mtpy_timeout_spec) < 0 ||
         add_type(module, &state->move_on_after_type, &mtpy_move_on_after_spec) < 0 ||
