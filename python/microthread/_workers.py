@@ -12,7 +12,9 @@ _MOST = min(32, (os.cpu_count() or 1) + 4)
 
 # Kept as they are: microthread.patch puts others in their place.
 _allocate_lock = _thread.allocate_lock
+_make_guard = _thread.RLock
 _get_ident = _thread.get_ident
+start_os_thread = _thread.start_new_thread
 
 if hasattr(_thread, "start_joinable_thread"):
     _start_joinable = _thread.start_joinable_thread
@@ -22,7 +24,7 @@ if hasattr(_thread, "start_joinable_thread"):
         return _start_joinable(fn, daemon=True).join
 
 else:  # up to 3.12
-    _start_new, _set_sentinel = _thread.start_new_thread, _thread._set_sentinel
+    _set_sentinel = _thread._set_sentinel
 
     def _start(fn: Callable[[], None]) -> Callable[[], object]:
         """Run fn in a new OS thread; returns what waits for its very end."""
@@ -37,7 +39,7 @@ else:  # up to 3.12
             running.release()
             fn()
 
-        _start_new(begin, ())
+        start_os_thread(begin, ())
         running.acquire()
         return ends[0]
 
@@ -72,7 +74,7 @@ class _Worker:
             _idents.discard(_get_ident())
 
 
-_guard = _allocate_lock()  # for all that follows; nobody waits while holding it
+_guard = _make_guard()  # for all that follows; a signal handler may come while it is held
 _workers: list[_Worker] = []
 _idle: list[_Worker] = []
 _backlog: deque[Callable[[], None]] = deque()
@@ -90,14 +92,24 @@ def _next_job(worker: _Worker) -> bool:
 
 
 def submit(job: Callable[[], None]) -> None:
-    """Have job() called in a worker, as soon as one is free. It must not raise."""
+    """Have job() called in a worker, as soon as one is free. It must not raise.
+
+    When the interpreter ends and starts no OS thread any more, the job may be done right here.
+    """
     with _guard:
         if _idle:
             _idle.pop().give(job)
-        elif len(_workers) < _MOST:
-            _workers.append(_Worker(job))
-        else:
+            return
+        if len(_workers) < _MOST:
+            try:
+                _workers.append(_Worker(job))
+                return
+            except RuntimeError:
+                pass
+        if _workers:
             _backlog.append(job)
+            return
+    job()
 
 
 def is_worker() -> bool:
@@ -124,7 +136,7 @@ def end() -> None:
 def forget() -> None:
     """In the child of a fork: they are not here."""
     global _guard
-    _guard = _allocate_lock()
+    _guard = _make_guard()
     _workers.clear()
     _idle.clear()
     _backlog.clear()

@@ -23,6 +23,16 @@ __all__ = list(_standard.__all__)
 # create_connection(), create_server(), getfqdn() and whatever else this version of Python has.
 _adopt(_standard, globals())
 
+# What microthread.patch puts into the standard module; its other functions call these.
+__patched__ = (
+    "getaddrinfo",
+    "gethostbyaddr",
+    "gethostbyname",
+    "gethostbyname_ex",
+    "getnameinfo",
+    "socket",
+)
+
 # What blocks the OS thread; kept, since microthread.patch puts ours in its place.
 _blocking = _types.SimpleNamespace(
     getaddrinfo=_standard.getaddrinfo,

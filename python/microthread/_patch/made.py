@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""Locks, thread-local objects and queues that were made before the patch, and threads started before."""
+
+import _queue
+import gc
+import sys
+import threading
+from collections.abc import Callable
+from types import BuiltinMethodType
+from typing import Any
+
+from microthread import _core, _workers
+from microthread._patch import threads
+from microthread._patch.log import Change, Log
+from microthread._patch.places import Place, Search, name_of, places_of, set_attribute, set_member
+from microthread._sync import local
+
+_Lock, _RLock, _Local = (threads._real[name] for name in ("LockType", "RLock", "_local"))
+_SimpleQueue = _queue.SimpleQueue
+
+
+class Busy(Exception):
+    """An object cannot be replaced; the text says why."""
+
+
+def _is_held(lock: Any) -> bool:
+    if isinstance(lock, _Lock):
+        return lock.locked()
+    if isinstance(lock, _RLock):
+        if lock._is_owned() or not lock.acquire(False):
+            return True
+        lock.release()
+    return False
+
+
+def _is_alone() -> bool:
+    """Whether there is no other OS thread than this one and our workers."""
+    return len(sys._current_frames()) <= 1 + len(_workers._workers)
+
+
+def _new_local(old: Any) -> Any:
+    if not _is_alone():
+        raise Busy("may have values of other OS threads")
+    new = local()
+    new.__dict__.update(old.__dict__)
+    return new
+
+
+def _new_queue(old: Any) -> Any:
+    if not _is_alone():
+        raise Busy("may be waited for by other OS threads")
+    new = _core.SimpleQueue()
+    while not old.empty():
+        new.put(old.get_nowait())
+    return new
+
+
+KINDS: dict[type, Callable[[Any], Any]] = {
+    _Lock: lambda lock: _core.Lock(),
+    _RLock: lambda lock: _core.RLock(),
+    _Local: _new_local,
+    _SimpleQueue: _new_queue,
+}
+
+
+class Probe:
+    """A lock and a method of it to which nobody else refers: what the counts of references are then."""
+
+    __slots__ = ("lock", "holders")
+
+    def __init__(self) -> None:
+        self.lock = threads._real["allocate_lock"]()
+        self.holders = [[self.lock.acquire]]  # lists, which the collector knows
+        gc.collect(0)
+
+
+def _uncounted(value: Any, counted: list[Any]) -> int:
+    """How many references there are that the collector does not know of."""
+    return sys.getrefcount(value) - len(counted)
+
+
+def repair(
+    search: Search,
+    log: Log,
+    probe: Probe,
+    objects: list[Any],
+    found: dict[int, list[Any]],
+    owners: dict[int, list[Any]],
+) -> None:
+    """Replace those objects to which every reference can be changed."""
+    usual = _uncounted(probe.lock, found[id(probe.lock)])
+    objects.remove(probe.lock)
+    for _ in range(len(objects)):
+        value = objects.pop()
+        objects.insert(0, value)
+        changes: list[tuple[Place, str | None]] | None = _places(search, value, found, owners)
+        if changes is None:
+            continue  # ours
+        where = changes[0][0].text if changes else "unknown places"
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        try:
+            if _is_held(value):
+                raise Busy("is held")
+            if any(place.setter is None for place, _ in changes):
+                raise Busy("is used in a place that cannot be changed")
+            if _uncounted(value, found[id(value)]) > usual + 1:
+                raise Busy("is used by what runs, or by C code")
+            new = KINDS[type(value)](value)
+        except Busy as busy:
+            log.remaining[f"the {kind} of {where}, made earlier, {busy}"] += 1
+            continue
+        for place, method in changes:
+            if method is None:
+                log.make(Change(place, value, new))
+            else:
+                log.make(Change(place, getattr(value, method), getattr(new, method)))
+
+
+def _places(
+    search: Search, value: Any, found: dict[int, list[Any]], owners: dict[int, list[Any]]
+) -> list[tuple[Place, str | None]] | None:
+    """All places of an object and of its bound methods, with the method's name; None if it is ours."""
+    result: list[tuple[Place, str | None]] = []
+    for referrer in found[id(value)]:
+        if isinstance(referrer, BuiltinMethodType):
+            holders = owners.get(id(referrer), [])
+            name = referrer.__name__
+        else:
+            holders, name = [referrer], None
+        kept = value if name is None else referrer
+        for holder in holders:
+            places = places_of(search, holder, kept, owners)
+            if places is None:
+                return None
+            result += [(place, name) for place in places]
+        if not holders:
+            result.append((Place(referrer, None, None, f"a bound method {name}()"), None))
+    return sorted(result, key=lambda change: change[0].setter is None)
+
+
+# ---- threads ----
+
+
+_HANDLES = ("_os_thread_handle", "_handle")  # what the versions from 3.13 on call it
+
+
+def repair_threads(log: Log) -> set[int]:
+    """Let the threads that were made earlier be started and waited for by micro-threads.
+
+    Returns the ids of the locks that this concerns.
+    """
+    handled = set()
+    for thread in list(threading._dangling):
+        if handle := next((name for name in _HANDLES if hasattr(thread, name)), None):
+            real = getattr(thread, handle)
+            is_new = not thread._started.is_set() and not real.is_done()
+            ours = threads.ThreadHandle() if is_new else threads.RealHandle(real)
+            _set(log, thread, handle, ours)
+        elif thread._tstate_lock is not None:
+            real = thread._tstate_lock
+            handled.add(id(real))
+            ours = threads.RealSentinel(real)
+            _set(log, thread, "_tstate_lock", ours)
+            if real in threading._shutdown_locks:
+                place = Place(threading._shutdown_locks, [real], set_member, "threading._shutdown_locks")
+                log.make(Change(place, real, ours))
+    return handled
+
+
+def _set(log: Log, owner: Any, name: str, ours: Any) -> None:
+    place = Place(owner, name, set_attribute, f"{name_of(owner)}().{name}")
+    log.make(Change(place, getattr(owner, name), ours))
