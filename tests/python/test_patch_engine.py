@@ -198,3 +198,12 @@ def test_report_reads():
     for line in ("  time: time.sleep\n", "\n  input\n", "\n  __main__.sleep\n",
                  "the _thread.lock of __main__.held, made earlier, is held\n", "fcntl: flock()"):
         assert line in done.stdout, line
+
+
+def test_patch_is_there_without_an_import_of_its_own():
+    check_script("""
+    import microthread, time
+    microthread.patch.time()
+    assert time.sleep is microthread.sleep
+    print("ok")
+    """)
