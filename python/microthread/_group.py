@@ -38,7 +38,9 @@ class Group(_core.group):
         source = zip(*map(_iterate, iterables))
         ahead = None if self.limit is None else 2 * self.limit
         spawn = self.spawn
-        members = deque(spawn(fn, *args) for args in islice(source, ahead))
+        members: deque[_core.micro_thread] = deque()
+        for args in islice(source, ahead):
+            members.append(spawn(fn, *args))
         return _results(spawn, fn, source, members)
 
 
@@ -47,7 +49,8 @@ def _results(spawn, fn, source, members):
         while members:
             yield members[0].wait()
             members.popleft()
-            members.extend(spawn(fn, *args) for args in islice(source, 1))
+            for args in islice(source, 1):
+                members.append(spawn(fn, *args))
     finally:
         for member in members:
             member.cancel()
