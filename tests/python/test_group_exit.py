@@ -53,12 +53,11 @@ def test_interrupt_cancels_the_members_and_comes_out_bare():
         from microthread import *
         ended = []
         def work():
+            threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
             try:
                 sleep(60)
             finally:
                 ended.append(1)
-        timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
         try:
             with Group() as group:
                 group.spawn(work)
@@ -72,15 +71,28 @@ def test_second_interrupt_waits_for_the_clean_up_all_the_same():
     check_script("""
     import os, signal, threading
     from microthread import *
-    ended = []
+    ended, interrupts, second, main = [], [], Event(), current()
+    def interrupt_later():
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+    def handler(number, frame):
+        if current() is not main:
+            interrupt_later()
+            return
+        interrupts.append(number)
+        if len(interrupts) == 1:
+            interrupt_later()
+        else:
+            second.set()
+        raise KeyboardInterrupt
     def work():
         try:
             sleep(60)
         finally:
-            sleep(0.1)
+            second.wait()
+            sleep(0.001)
             ended.append(1)
-    for seconds in (0.03, 0.06):
-        threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
+    signal.signal(signal.SIGINT, handler)
+    interrupt_later()
     try:
         with Group() as group:
             group.spawn(work)
