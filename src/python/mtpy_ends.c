@@ -108,6 +108,7 @@ ends_cut(PyObject *object, PyObject *block)
                      Py_TYPE(block)->tp_name);
         return NULL;
     }
+    ((struct mtpy_scope *)block)->is_manual = true;
     Py_XSETREF(((struct mtpy_ends *)object)->block, Py_NewRef(block));
     Py_RETURN_NONE;
 }

@@ -34,7 +34,7 @@ is_out_of_reach(const struct mtpy_thread *thread)
         core == core->sched->current || core == core->sched->main)
         return false;
     /* A group may cancel its members. */
-    return !thread->is_member && !has_hidden_waker(core->wait) && !mtpy_scope_has_timer(thread);
+    return !thread->is_member && !has_hidden_waker(core->wait) && !mtpy_scope_may_expire(thread);
 }
 
 /* The same, and all that its stack refers to can be visited. */

@@ -415,6 +415,7 @@ group_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     self->scope.state = mtpy_state_by_type(type);
     self->scope.kind = MTPY_GROUP;
+    self->scope.is_manual = true;
     self->scope.span = MT_FOREVER;
     mt_list_init(&self->running);
     mt_list_init(&self->queue);

@@ -88,11 +88,11 @@ mtpy_scope_unset_all(struct mtpy_thread *thread)
 }
 
 bool
-mtpy_scope_has_timer(const struct mtpy_thread *thread)
+mtpy_scope_may_expire(const struct mtpy_thread *thread)
 {
     for (struct mtpy_scope *scope = thread->extra ? thread->extra->scopes : NULL; scope;
          scope = scope->outer)
-        if (mt_timer_is_set(&scope->timer))
+        if (scope->is_manual || mt_timer_is_set(&scope->timer))
             return true;
     return false;
 }

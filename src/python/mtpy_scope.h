@@ -18,6 +18,7 @@ struct mtpy_scope {
     mt_time span;               /* the limit in ns, or MT_FOREVER */
     uint8_t kind;               /* enum mtpy_scope_kind */
     bool is_expired;            /* the time was up inside the block; a Group: it was cancelled */
+    bool is_manual;             /* not only its timer may expire it: a Group, parallel_map's reading */
 };
 
 extern PyType_Spec mtpy_timeout_spec;
@@ -62,9 +63,9 @@ mtpy_scope_matches(PyObject *exception, PyObject *type);
 void
 mtpy_scope_refresh_pending(struct mtpy_thread *thread);
 
-/* Whether a block it is in has a limit that is still to come. */
+/* Whether a block it is in may still expire: by its limit, or by the hand of others. */
 bool
-mtpy_scope_has_timer(const struct mtpy_thread *thread);
+mtpy_scope_may_expire(const struct mtpy_thread *thread);
 
 /* It is done, or its process was forked away: unset the timers of the blocks it never left. */
 void

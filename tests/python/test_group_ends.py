@@ -425,6 +425,40 @@ def test_group_of_one_that_ended_without_leaving_is_cancelled():
     assert work.ended == 3 and group.cancelled
 
 
+def test_owner_whose_member_may_yet_fail_is_not_taken_for_garbage():
+    seen = []
+
+    def fail():
+        sleep(0.003)
+        raise OSError
+
+    def source():
+        yield 1
+        deferred().wait()
+
+    def own():
+        try:
+            with Group() as group:
+                group.spawn(fail)
+                deferred().wait()
+        except* OSError:
+            seen.append("group")
+
+    def read():
+        try:
+            mt.parallel_map(lambda n: fail(), source())
+        except OSError:
+            seen.append("map")
+
+    spawn(own)
+    spawn(read)
+    sleep(0.001)
+    gc.collect()
+    gc.collect()
+    sleep(0.005)
+    assert sorted(seen) == ["group", "map"]
+
+
 def test_random_cancellations_leave_nobody_behind():
     chance = random.Random(5)
     alive = set()
