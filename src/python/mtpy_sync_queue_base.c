@@ -167,10 +167,20 @@ take_turn(const struct mtpy_queue *self)
     return error ? -1 : 0;
 }
 
+/* No bound method is made of it where that can be helped: the garbage collector would not see it on
+   this stack, and keep a queue that only its waiting reader knows. */
 static PyObject *
 go_slowly(PyObject *object, PyObject *name, PyObject *const *args, Py_ssize_t nargs,
           PyObject *kwnames)
 {
+    enum { ARGS_MOST = 3 };
+    Py_ssize_t count = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    if (MT_LIKELY(count <= ARGS_MOST)) {
+        PyObject *all[1 + ARGS_MOST] = {object};
+        for (Py_ssize_t i = 0; i < count; i++)
+            all[1 + i] = args[i];
+        return PyObject_VectorcallMethod(name, all, (size_t)nargs + 1, kwnames);
+    }
     PyObject *method = PyObject_GetAttr(object, name);
     PyObject *result =
         method ? PyObject_Vectorcall(method, args, (size_t)nargs, kwnames) : NULL;

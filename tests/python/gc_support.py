@@ -6,7 +6,7 @@ import pytest
 
 from microthread import (
     Condition, Event, Lock, MicroThreadExit, Queue, Semaphore, SimpleQueue, _core, deferred,
-    micro_pipe, select, shield, spawn, threads, timeout, wait_all, yield_now)
+    micro_pipe, shield, spawn, threads, timeout, wait_all, yield_now)
 
 collected = pytest.mark.skipif(not _core._sees_frames,
                                reason="this CPython does not say what a running frame refers to")
@@ -105,7 +105,7 @@ def waiting_for_a_condition(log, thing):
 
 def selecting(log, thing):
     one, two, pipe = deferred(), micro_pipe(), micro_pipe(0)
-    select(one, two.taking(), two.taking(), pipe.putting(thing))
+    _core.select(one, two.taking(), two.taking(), pipe.putting(thing))
 
 
 def waiting_for_one_that_waits(log, thing):
