@@ -7,6 +7,7 @@ the file which micro-threads own.
 
 import io
 import os
+import sys
 from collections.abc import Callable
 from typing import IO, Any
 
@@ -142,6 +143,134 @@ class TextIOWrapper(io.TextIOWrapper, _Lockable):
         return buffer
 
 
+class StreamReader(BufferedReader):
+    """Of a pipe or a tty: what has come is kept until it is handed out, however a wait ends."""
+
+    # _line_ends: those at which read1() stops, for text that is read by lines; b"" for none
+    __slots__ = ("_data", "_line_ends", "_size")
+
+    def _fill(self) -> bool:
+        """Wait for more; False at the end of the file."""
+        chunk = self.raw.read(self._size)
+        self._data += chunk
+        return bool(chunk)
+
+    def _take(self, size: int) -> bytes:
+        part = bytes(self._data[:size])
+        del self._data[:size]
+        return part
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """So many bytes, fewer at the end of the file only; all up to there for -1."""
+        self._check_readable()
+        whole = size is None or size < 0
+        while (whole or len(self._data) < size) and self._fill():
+            pass
+        return self._take(len(self._data) if whole else size)
+
+    def read1(self, size: int = -1, /) -> bytes:
+        """At most so many bytes; waits only if there are none."""
+        self._check_readable()
+        if not self._data and size:
+            self._fill()
+        end = len(self._data)
+        if self._line_ends:
+            while not (found := self._end_of_lines()) and end < self._size and self._fill():
+                end = len(self._data)
+            end = found or end
+        return self._take(end if size is None or size < 0 else min(size, end))
+
+    def _end_of_lines(self) -> int:
+        """Behind the last line that is whole. A lone CR is known by the byte behind it."""
+        end = self._data.rfind(b"\n") + 1
+        if not end and b"\r" in self._line_ends:
+            place = self._data.rfind(b"\r", 0, -1)
+            return place + 2 if place >= 0 else 0
+        return end
+
+    def peek(self, size: int = 0, /) -> bytes:
+        """What is there already; waits only if that is nothing."""
+        self._check_readable()
+        if not self._data:
+            self._fill()
+        return bytes(self._data)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Up to and with the next newline, at most so many bytes."""
+        self._check_readable()
+        most = sys.maxsize if size is None or size < 0 else size
+        seen = 0
+        while (end := self._data.find(b"\n", seen)) < 0 and len(self._data) < most:
+            seen = len(self._data)
+            if not self._fill():
+                break
+        return self._take(min(most, end + 1 if end >= 0 else len(self._data)))
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill the buffer; fewer bytes at the end of the file only."""
+        return self._copy(self.read, buffer)
+
+    def readinto1(self, buffer: Any, /) -> int:
+        """The same with what is there; waits only if that is nothing."""
+        return self._copy(self.read1, buffer)
+
+    def _copy(self, read: Callable[[int], bytes], buffer: Any) -> int:
+        with memoryview(buffer) as view, view.cast("B") as places:
+            part = read(len(places))
+            places[: len(part)] = part
+        return len(part)
+
+    def _check_readable(self) -> None:
+        if self.closed:
+            raise ValueError("read of closed file")
+
+
+class StreamWriter(BufferedWriter):
+    """To a pipe or a tty: what was accepted is kept until it is written, however a wait ends."""
+
+    __slots__ = ("_data", "_is_below_text", "_size")
+
+    def write(self, data: Any, /) -> int:
+        """Accept it all. Waits when the buffer is full; cancelled before any of it went, it never came."""
+        if self.closed:
+            raise ValueError("write to closed file")
+        before = len(self._data)
+        self._data += data
+        count = len(self._data) - before
+        if len(self._data) > self._size:
+            try:
+                self.flush()
+            except BaseException:
+                # Text has let go of it, and with it of what was written before.
+                if not self._is_below_text and len(self._data) >= count:
+                    del self._data[len(self._data) - count :]
+                raise
+        return count
+
+    def flush(self) -> None:
+        """Write all that was accepted."""
+        if self.closed:
+            raise ValueError("flush of closed file")
+        while self._data:
+            with memoryview(self._data) as view, view[:65536] as part:
+                count = self.raw.write(part)
+            del self._data[:count]
+
+
+class StreamTextIOWrapper(TextIOWrapper):
+    """Text of a pipe or a tty; half a line stays in the buffer below, however a wait ends."""
+
+    __slots__ = ("_line_ends",)
+
+    def read(self, size: int | None = -1, /) -> str:
+        """So many characters, fewer at the end of the file only; all up to there for -1."""
+        self.buffer._line_ends = b""
+        try:
+            return super().read(size)
+        finally:
+            self.buffer._line_ends = self._line_ends
+
+
 _ALL = "close detach flush seek tell truncate readlines writelines"
 _guard(FileIO, FileIO, "read readinto readall seek tell close", "_read_lock")
 _guard(FileIO, FileIO, "write truncate")
@@ -160,6 +289,11 @@ _guard(
     "close flush seek tell truncate readlines writelines read readline reconfigure write",
 )
 TextIOWrapper.closed = _core._guard(TextIOWrapper, io.FileIO.closed, _CLOSED, "_raw")
+_guard(StreamReader, StreamReader, "peek read read1 readinto readinto1 readline")
+_guard_ends(StreamReader, StreamReader)
+_guard(StreamWriter, StreamWriter, "flush write")
+_guard(StreamTextIOWrapper, StreamTextIOWrapper, "read")
+_guard_ends(StreamTextIOWrapper, io.TextIOWrapper)
 for _cls in (BufferedReader, BufferedWriter, BufferedRandom, TextIOWrapper):
     _guard_ends(_cls, _cls.__mro__[1])
 
@@ -190,6 +324,13 @@ def _check_text_options(is_text: bool, buffering: int, options: dict[str, Any]) 
             raise ValueError(f"binary mode doesn't take an {name} argument, got {value!r}")
     if buffering == 0 and is_text:
         raise ValueError("can't have unbuffered text I/O: buffering=0 needs a mode with 'b'")
+
+
+def _line_ends(encoding: str, newline: str | None) -> bytes:
+    """What ends a line of text in its bytes, where a byte can say so."""
+    if encoding.lower().startswith(("utf-16", "utf-32", "utf_16", "utf_32")) or newline == "\r":
+        return b""
+    return b"\r\n" if newline is None or newline == "" else b"\n"
 
 
 def open(
@@ -240,14 +381,23 @@ def open(
         if "+" in mode:
             result = buffer = BufferedRandom(raw, buffering)
         elif "r" in mode:
-            result = buffer = BufferedReader(raw, buffering)
+            kind = StreamReader if raw._is_stream else BufferedReader
+            result = buffer = kind(raw, buffering)
+            if raw._is_stream:
+                buffer._data, buffer._size, buffer._line_ends = bytearray(), buffering, b""
         else:
-            result = buffer = BufferedWriter(raw, buffering)
+            kind = StreamWriter if raw._is_stream else BufferedWriter
+            result = buffer = kind(raw, buffering)
+            if raw._is_stream:
+                buffer._data, buffer._size, buffer._is_below_text = bytearray(), buffering, is_text
         buffer._lock = raw._lock
         if not is_text:
             return buffer
         encoding = io.text_encoding(encoding)
-        result = text = TextIOWrapper(buffer, encoding, errors, newline, is_line_buffered)
+        kind = StreamTextIOWrapper if type(buffer) is StreamReader else TextIOWrapper
+        result = text = kind(buffer, encoding, errors, newline, is_line_buffered)
+        if kind is StreamTextIOWrapper:
+            text._line_ends = buffer._line_ends = _line_ends(text.encoding, newline)
         text._lock, text._raw = raw._lock, raw
         text.mode = mode
         return text

@@ -308,6 +308,80 @@ def test_reader_of_a_pipe_does_not_wait_for_more_than_there_is():
         assert file.read() == b"more"
 
 
+def test_half_a_line_is_not_lost_by_a_timeout():
+    for mode, end in (("r", "\n"), ("r", "\r\n"), ("rb", "\n"), ("r", "\r")):
+        r, w = os.pipe()
+        with open(r, mode) as file:
+            os.write(w, b"half")
+            for _ in range(3):
+                with pytest.raises(TimeoutError), timeout(0.002):
+                    file.readline()
+            os.write(w, f" a line{end}and ".encode())
+            line = file.readline()
+            assert line == ("half a line\n" if mode == "r" else b"half a line\n")
+            if end != "\r":
+                with pytest.raises(TimeoutError), timeout(0.002):
+                    next(file)
+            os.write(w, b"more")
+            os.close(w)
+            assert file.read() == ("and more" if mode == "r" else b"and more")
+
+
+def test_bytes_that_came_are_not_lost_by_a_timeout():
+    r, w = os.pipe()
+    with open(r, "rb") as file:
+        for call in (lambda: file.read(6), lambda: file.readinto(bytearray(6)), file.read,
+                     lambda: file.readline(6), file.readlines):
+            os.write(w, b"12345")
+            with pytest.raises(TimeoutError), timeout(0.002):
+                call()
+            assert file.read1() == b"12345"
+        os.write(w, b"ab\ncd\nef")
+        assert file.readline(1) == b"a" and file.readline() == b"b\n" and file.peek() == b"cd\nef"
+        buffer = bytearray(3)
+        assert file.readinto(buffer) == 3 and buffer == b"cd\n" and file.readinto1(buffer) == 2
+        os.close(w)
+        assert file.read(5) == b"" and file.readline() == b"" and file.read1() == b""
+    for call in (file.read, file.readline, file.peek, lambda: file.readinto(buffer)):
+        with pytest.raises(ValueError):
+            call()
+
+
+@pytest.mark.parametrize("mode", ["w", "wb"])
+def test_cancelled_writer_of_a_full_pipe_loses_nothing(mode):
+    r, w = os.pipe()
+    accepted = []
+    with open(w, mode) as file:
+
+        def writer():
+            for number in range(1_000_000):
+                line = f"{number}\n"
+                file.write(line if mode == "w" else line.encode())
+                accepted.append(number)
+
+        thread = spawn(writer)
+        while thread.waiting_for != f"write fd {w}":
+            yield_now()
+        thread.cancel()
+        thread._join()
+        reader = spawn(lambda: builtins.list(open(r)))
+    lines = [int(line) for line in reader.wait()]
+    assert lines[:len(accepted)] == accepted and len(accepted) > 1000
+    assert len(lines) - len(accepted) <= (mode == "w")
+
+
+def test_characters_of_a_pipe_need_no_line():
+    r, w = os.pipe()
+    os.write(w, "grün".encode())
+    with open(r, encoding="utf-8") as file:
+        assert file.read(4) == "grün"
+        os.write(w, b"a\nb")
+        assert file.read(1) == "a" and file.readline() == "\n" and file.read(1) == "b"
+        os.close(w)
+        assert file.read() == "" and isinstance(file, io.TextIOWrapper)
+        assert isinstance(file.buffer, io.BufferedReader)
+
+
 def test_tty_is_line_buffered_and_waits():
     main, tty = open_pty()
     with open(tty, "r+b", 0) as both, open(main, "rb", 0, closefd=False) as reader:
