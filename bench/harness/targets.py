@@ -53,6 +53,10 @@ TARGETS = [
     Target("timeout, enter + leave", "scope", "timeout", 200, "ns"),
     Target("100,000 timers", "timers", "100000", 1, "s"),
     Target("parallel_map of 10,000 sleeps, 1,000 at once", "parallel_map", "limit-1000", 60, "ms"),
+    Target("10,000 small files by 16 readers, to a plain loop", "files", "small", 2, "×", peer="builtin"),
+    Target("worst stall beside 10,000 small files", "files", "small-stall", 5, "ms"),
+    Target("worst stall beside a file of 1 GiB", "files", "large-stall", 5, "ms"),
+    Target("a file of 1 GiB, to a plain loop", "files", "large", 1.25, "×", peer="builtin"),
 ]
 
 ELSEWHERE = ("That the sanitizers are silent, that 50,000 created and destroyed leave no growth, and that all "

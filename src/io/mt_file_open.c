@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 enum {
-    OPEN_CALLS = 32,                     /* an open counts as so many calls that went ahead at once */
+    OPEN_CALLS = 64,                     /* an open counts as so many calls that went ahead at once */
     FIRST_PAUSE = 1000 * 1000,           /* ns between two looks at a FIFO */
     LONGEST_PAUSE = 50 * 1000 * 1000
 };
