@@ -79,6 +79,7 @@ class Watcher:
 
     def start(self, watch: Any) -> None:
         import threading
+        import traceback  # noqa: F401 - not in the first report, which would come late
 
         if not self.is_prepared:
             threading._register_atexit(self.stop)  # before the threads that are left are waited for
