@@ -21,11 +21,6 @@ extern void
 PyUnstable_ThreadState_ResetStackProtection(PyThreadState *tstate) __attribute__((weak));
 #endif
 
-#if PY_VERSION_HEX >= 0x030F0000
-extern int
-_Py_Instrument(PyCodeObject *code, PyInterpreterState *interpreter) __attribute__((weak));
-#endif
-
 struct vm {
     _PyStackChunk *datastack_chunk; /* Python frames live in these chunks */
     PyObject **datastack_top;
@@ -51,8 +46,8 @@ struct vm {
 #if PY_VERSION_HEX >= 0x030E0000
     PyObject *current_executor;     /* the JIT's; borrowed */
 #endif
-#if PY_VERSION_HEX >= 0x030F0000
-    uintptr_t instrumentation;      /* its version while parked; see instrument_frames() */
+#if PY_VERSION_HEX >= 0x030C0000
+    uintptr_t instrumentation;      /* its version while parked; see mtpy_vm_instrument() */
 #endif
     _PyErr_StackItem exc_root;      /* the bottom of exc_info */
 #if PY_VERSION_HEX < 0x030D0000
@@ -208,26 +203,18 @@ mtpy_vm_enter(PyThreadState *tstate, struct mt_stack *stack, PyObject *context)
 #endif
 }
 
-#if PY_VERSION_HEX >= 0x030F0000
+#if PY_VERSION_HEX >= 0x030D0000
 static inline uintptr_t
 instrumentation_version(const PyThreadState *tstate)
 {
     return tstate->eval_breaker & ~(uintptr_t)0xFF; /* the low byte holds requests */
 }
-
-/* When tracing or monitoring changes, CPython instruments the code of all frames it knows of, and
-   reads what it noted there as soon as one of them raises. It does not know of parked ones. */
-static MT_NOINLINE void
-instrument_frames(PyThreadState *tstate)
+#elif PY_VERSION_HEX >= 0x030C0000
+/* The version is out of sight, but not whether there is a trace or profile function. */
+static inline uintptr_t
+instrumentation_version(const PyThreadState *tstate)
 {
-    PyFrameObject *frame = _Py_Instrument ? PyThreadState_GetFrame(tstate) : NULL;
-    while (frame) {
-        PyCodeObject *code = PyFrame_GetCode(frame);
-        if (_Py_Instrument(code, tstate->interp) < 0)
-            PyErr_Clear();
-        Py_DECREF(code);
-        Py_SETREF(frame, PyFrame_GetBack(frame));
-    }
+    return (uintptr_t)(tstate->c_tracefunc != NULL) | (uintptr_t)(tstate->c_profilefunc != NULL) << 1;
 }
 #endif
 
@@ -259,7 +246,7 @@ mtpy_vm_leave(PyThreadState *tstate, struct mt_stack *stack)
 #if PY_VERSION_HEX >= 0x030E0000
     vm->current_executor = tstate->current_executor;
 #endif
-#if PY_VERSION_HEX >= 0x030F0000
+#if PY_VERSION_HEX >= 0x030C0000
     vm->instrumentation = instrumentation_version(tstate);
 #endif
 }
@@ -295,9 +282,9 @@ mtpy_vm_resume(PyThreadState *tstate, struct mt_stack *stack)
 #if PY_VERSION_HEX >= 0x030E0000
     tstate->current_executor = vm->current_executor;
 #endif
-#if PY_VERSION_HEX >= 0x030F0000
+#if PY_VERSION_HEX >= 0x030C0000
     if (MT_UNLIKELY(vm->instrumentation != instrumentation_version(tstate)))
-        instrument_frames(tstate);
+        mtpy_vm_instrument(tstate);
 #endif
 }
 

@@ -47,6 +47,14 @@ mtpy_vm_leave(PyThreadState *tstate, struct mt_stack *stack);
 void
 mtpy_vm_resume(PyThreadState *tstate, struct mt_stack *stack);
 
+#if PY_VERSION_HEX >= 0x030C0000
+/* When tracing or monitoring changes, CPython instruments the code of all frames it knows of; from
+   3.15 on it also reads what it noted there as soon as one of them raises. It does not know of parked
+   ones: they are seen to when they go on. */
+void
+mtpy_vm_instrument(PyThreadState *tstate);
+#endif
+
 /* Let the C recursion checks of 3.14 and later know the running stack; is_native: the OS
    thread's own. */
 void

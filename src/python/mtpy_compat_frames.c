@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the frames of a parked execution refer to, for the garbage collector.
+/* The frames of a parked execution: what they refer to, for the garbage collector; and their
+   instrumentation, at the end.
    From 3.14 on CPython keeps a frame's stack pointer and its slots exact around each call that may run
    other code, since its own collector reads them. Up to 3.13 the depth of a stack that is in a call
    of C lies in a register of the evaluation loop: there nothing is told, and a parked micro-thread
@@ -81,4 +82,61 @@ mtpy_frames_visit(const struct _PyInterpreterFrame *frame, visitproc visit, void
     return 0;
 }
 
+#endif
+
+/* ---- instrumentation ---- */
+
+#if PY_VERSION_HEX >= 0x030F0000
+extern int
+_Py_Instrument(PyCodeObject *code, PyInterpreterState *interpreter) __attribute__((weak));
+
+void
+mtpy_vm_instrument(PyThreadState *tstate)
+{
+    PyFrameObject *frame = _Py_Instrument ? PyThreadState_GetFrame(tstate) : NULL;
+    while (frame) {
+        PyCodeObject *code = PyFrame_GetCode(frame);
+        if (_Py_Instrument(code, tstate->interp) < 0)
+            PyErr_Clear();
+        Py_DECREF(code);
+        Py_SETREF(frame, PyFrame_GetBack(frame));
+    }
+}
+#elif PY_VERSION_HEX >= 0x030C0000
+/* A tool of sys.monitoring that nobody uses, or -1. */
+static int
+borrow_tool(PyObject *monitoring)
+{
+    static const int tools[] = {4, 3, 5, 2, 1, 0};
+    for (size_t i = 0; i < sizeof tools / sizeof *tools; i++) {
+        PyObject *result =
+            PyObject_CallMethod(monitoring, "use_tool_id", "is", tools[i], "microthread");
+        Py_XDECREF(result);
+        if (result)
+            return tools[i];
+        PyErr_Clear();
+    }
+    return -1;
+}
+
+/* To change which events one code object has of its own brings it up to date. */
+void
+mtpy_vm_instrument(PyThreadState *tstate)
+{
+    PyObject *pending = PyErr_GetRaisedException();
+    PyObject *monitoring = PySys_GetObject("monitoring");
+    int tool = monitoring ? borrow_tool(monitoring) : -1;
+    PyFrameObject *frame = tool >= 0 ? PyThreadState_GetFrame(tstate) : NULL;
+    while (frame) {
+        PyCodeObject *code = PyFrame_GetCode(frame);
+        for (int events = 1; events >= 0; events--)
+            Py_XDECREF(PyObject_CallMethod(monitoring, "set_local_events", "iOi", tool, code, events));
+        PyErr_Clear();
+        Py_DECREF(code);
+        Py_SETREF(frame, PyFrame_GetBack(frame));
+    }
+    if (tool >= 0)
+        Py_XDECREF(PyObject_CallMethod(monitoring, "free_tool_id", "i", tool));
+    PyErr_SetRaisedException(pending);
+}
 #endif

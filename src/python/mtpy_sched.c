@@ -40,8 +40,8 @@ hook_resume(struct mt_sched *core, struct mt_stack *stack)
 {
     struct mtpy_sched *sched = mtpy_sched_of(core);
     mtpy_sched_here = sched; /* others may have run another interpreter in this OS thread */
+    mtpy_vm_protect(sched->tstate, stack, stack == core->main_stack); /* resuming may call Python */
     mtpy_vm_resume(sched->tstate, stack);
-    mtpy_vm_protect(sched->tstate, stack, stack == core->main_stack);
 }
 
 static void
