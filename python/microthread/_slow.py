@@ -5,12 +5,14 @@ While the threshold is set an OS thread watches from outside, since who keeps th
 look. It sleeps in the core without the GIL.
 """
 
+import atexit
 import os
 import sys
+from collections.abc import Callable
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from microthread import _core
+from microthread import _core, _workers
 from microthread._core import micro_thread
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ class Watcher:
     def __init__(self) -> None:
         self.threshold: float | None = None
         self.watch: Any = None
+        self.joins: list[Callable[[], object]] = []
         self.is_prepared = False
 
     def set(self, threshold: float | None) -> None:
@@ -78,22 +81,29 @@ class Watcher:
         self.watch, self.threshold = watch, threshold
 
     def start(self, watch: Any) -> None:
-        import threading
         import traceback  # noqa: F401 - not in the first report, which would come late
 
         if not self.is_prepared:
-            threading._register_atexit(self.stop)  # before the threads that are left are waited for
+            atexit.register(self.end)
             os.register_at_fork(after_in_child=self.start_again)
             self.is_prepared = True
-        threading.Thread(target=watch_loops, args=(watch,), name="microthread-slow").start()
+        self.joins.append(_workers._start(lambda: watch_loops(watch)))  # also under patch.threading()
 
     def stop(self) -> None:
         if self.watch is not None:
             self.watch.stop()
             self.watch = None
 
+    def end(self) -> None:
+        """At exit: no OS thread may be left when the interpreter goes."""
+        self.stop()
+        for join in self.joins:
+            join()
+        self.joins.clear()
+
     def start_again(self) -> None:
         """In the child of a fork, which has no other OS threads."""
+        self.joins.clear()
         if self.watch is not None:
             self.watch = None
             self.set(self.threshold)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """slow_threshold and slow_hook: who keeps the loop is reported once, while it lasts, with its stack."""
+import os
 import threading
 import time
 
@@ -197,12 +198,27 @@ def test_what_lasted_before_it_was_set_does_not_count(reports):
 
 
 def test_no_os_thread_is_left_when_it_is_unset(reports):
-    def watchers():
-        return [thread for thread in threading.enumerate() if thread.name == "microthread-slow"]
-
-    assert len(watchers()) == 1
+    before = len(os.listdir("/proc/self/task"))
     microthread.slow_threshold = None
-    until(lambda: not watchers())
+    until(lambda: len(os.listdir("/proc/self/task")) == before - 1)
+
+
+def test_with_threads_patched_it_is_an_os_thread_still():
+    check_script("""
+        import microthread
+        microthread.patch.all()
+        import time
+        seen = []
+        microthread.slow_hook = seen.append
+        microthread.slow_threshold = 0.02
+        def hog():
+            end = time.monotonic() + 5
+            while not seen and time.monotonic() < end:
+                pass
+            return len(seen)
+        assert microthread.spawn(hog).wait() == 1
+        print("ok")
+    """, timeout=15)
 
 
 @pytest.mark.parametrize("value, error", [(-1, ValueError), (-0.001, ValueError),
