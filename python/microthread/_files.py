@@ -378,17 +378,18 @@ def open(
             return raw
         if buffering < 0:
             buffering = max(raw._blksize, io.DEFAULT_BUFFER_SIZE)
+        is_pipe_like = raw._is_stream and not raw.seekable()
         if "+" in mode:
             result = buffer = BufferedRandom(raw, buffering)
         elif "r" in mode:
-            kind = StreamReader if raw._is_stream else BufferedReader
+            kind = StreamReader if is_pipe_like else BufferedReader
             result = buffer = kind(raw, buffering)
-            if raw._is_stream:
+            if is_pipe_like:
                 buffer._data, buffer._size, buffer._line_ends = bytearray(), buffering, b""
         else:
-            kind = StreamWriter if raw._is_stream else BufferedWriter
+            kind = StreamWriter if is_pipe_like else BufferedWriter
             result = buffer = kind(raw, buffering)
-            if raw._is_stream:
+            if is_pipe_like:
                 buffer._data, buffer._size, buffer._is_below_text = bytearray(), buffering, is_text
         buffer._lock = raw._lock
         if not is_text:
