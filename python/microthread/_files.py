@@ -5,6 +5,7 @@ The standard classes know OS threads only, so every method that might wait is ca
 the file which micro-threads own.
 """
 
+import errno
 import io
 import os
 import sys
@@ -39,7 +40,10 @@ class _Lockable:
 
 
 class FileIO(io.FileIO, _Lockable):
-    """A raw file. A regular one is used by one micro-thread at a time; of a stream only writes are."""
+    """A raw file. A regular one is used by one micro-thread at a time; of a stream only writes are.
+
+    None instead of a wait where the user has made the descriptor of a stream non-blocking.
+    """
 
     # _read_lock is _lock for regular files and None for streams, whose readers wait for long.
     __slots__ = ("_is_stream", "_is_written", "_lock", "_read_lock")
@@ -59,37 +63,46 @@ class FileIO(io.FileIO, _Lockable):
         self._lock = _core.RLock()
         self._read_lock = None if self._is_stream else self._lock
 
-    def read(self, size: int | None = -1, /) -> bytes:
+    def read(self, size: int | None = -1, /) -> bytes | None:
         """At most so many bytes, one system call's worth; all up to the end for -1."""
         if size is None or size < 0:
             return self.readall()
         if not self.readable():
             raise io.UnsupportedOperation("File not open for reading")
-        return _core.read_fd(self.fileno(), size, self._is_stream)
+        try:
+            return _core.read_fd(self.fileno(), size, self._is_stream)
+        except BlockingIOError:  # the user has made the descriptor non-blocking
+            return None
 
-    def readinto(self, buffer: Any, /) -> int:
+    def readinto(self, buffer: Any, /) -> int | None:
         """Fill the buffer, as far as there is something; returns the count."""
         if not self.readable():
             raise io.UnsupportedOperation("File not open for reading")
-        return _core.readinto_fd(self.fileno(), buffer, self._is_stream)
+        try:
+            return _core.readinto_fd(self.fileno(), buffer, self._is_stream)
+        except BlockingIOError:
+            return None
 
-    def readall(self) -> bytes:
+    def readall(self) -> bytes | None:
         """All up to the end."""
         if not self.readable():
             raise io.UnsupportedOperation("File not open for reading")
         if not self._is_stream:
             return _core._readall_fd(self.fileno())
         chunks = []
-        while chunk := _core.read_fd(self.fileno(), 65536, True):
+        while chunk := self.read(65536):
             chunks.append(chunk)
-        return b"".join(chunks)
+        return b"".join(chunks) if chunks else chunk
 
-    def write(self, data: Any, /) -> int:
+    def write(self, data: Any, /) -> int | None:
         """Returns how much was written; less than all only to a stream, or when the disk is full."""
         if not self.writable():
             raise io.UnsupportedOperation("File not open for writing")
         self._is_written = not self._is_stream
-        return _core.write_fd(self.fileno(), data, self._is_stream)
+        try:
+            return _core.write_fd(self.fileno(), data, self._is_stream)
+        except BlockingIOError:
+            return None
 
     def truncate(self, size: int | None = None, /) -> int:
         """Cut or grow the file; None: to where it stands. Returns the new size."""
@@ -151,7 +164,7 @@ class StreamReader(BufferedReader):
 
     def _fill(self) -> bool:
         """Wait for more; False at the end of the file."""
-        chunk = self.raw.read(self._size)
+        chunk = self.raw.read(self._size) or b""
         self._data += chunk
         return bool(chunk)
 
@@ -254,6 +267,8 @@ class StreamWriter(BufferedWriter):
         while self._data:
             with memoryview(self._data) as view, view[:65536] as part:
                 count = self.raw.write(part)
+            if count is None:
+                raise BlockingIOError(errno.EAGAIN, "write could not complete without blocking", 0)
             del self._data[:count]
 
 
@@ -378,7 +393,8 @@ def open(
             return raw
         if buffering < 0:
             buffering = max(raw._blksize, io.DEFAULT_BUFFER_SIZE)
-        is_pipe_like = raw._is_stream and not raw.seekable()
+        # The standard classes know what to do when there is nothing and nobody waits.
+        is_pipe_like = raw._is_stream and not raw.seekable() and os.get_blocking(raw.fileno())
         if "+" in mode:
             result = buffer = BufferedRandom(raw, buffering)
         elif "r" in mode:

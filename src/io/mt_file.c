@@ -94,6 +94,14 @@ call_made_non_blocking(const struct transfer *one)
     return count;
 }
 
+/* Whether its owner wants to be told, not to wait. */
+static bool
+is_non_blocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && (flags & O_NONBLOCK);
+}
+
 static ssize_t
 transfer_stream(struct mt_files *files, const struct transfer *one)
 {
@@ -109,7 +117,7 @@ transfer_stream(struct mt_files *files, const struct transfer *one)
             charge(sched, (size_t)count);
             return count;
         }
-        if (mt_error_errno((int)count) != EAGAIN)
+        if (mt_error_errno((int)count) != EAGAIN || is_non_blocking(one->fd))
             return count;
         int error =
             mt_io_wait(sched, one->fd, one->is_write ? MT_FD_WRITE : MT_FD_READ, MT_FOREVER, false);

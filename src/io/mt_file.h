@@ -3,7 +3,8 @@
 
    A regular file is asked at once for what it can give without waiting (Linux: RWF_NOWAIT); where it
    must wait for a device the request goes to io_uring, or else to a worker. Everything else is
-   a stream and waits for readiness. No descriptor is left non-blocking that was not so before.
+   a stream and waits for readiness, unless its owner has made it non-blocking: EAGAIN then. No
+   descriptor is left non-blocking that was not so before.
 
    Unless said otherwise calls return a count >= 0, MT_ENOMEM, MT_ECANCELED or a system error; after an
    error nothing was read or written. A cancellation that comes too late to undo it is left for

@@ -396,6 +396,29 @@ def test_tty_is_line_buffered_and_waits():
     os.close(main)
 
 
+def test_non_blocking_pipe_is_told_and_not_waited_for():
+    r, w = os.pipe2(os.O_NONBLOCK)
+    with open(r, "rb", 0) as file:
+        assert file.read(1) is None and file.readinto(bytearray(1)) is None
+        assert file.readall() is None
+        with open(w, "wb", 0) as other:
+            while other.write(b"x" * 65536):
+                pass
+            assert file.read(2) == b"xx"
+    r, w = os.pipe2(os.O_NONBLOCK)
+    with open(r, "rb") as file, open(w, "wb") as other:
+        assert file.read(1) is None
+        with pytest.raises(BlockingIOError):
+            other.write(b"x" * 1_000_000)
+        assert file.read(1) == b"x"
+        file.read()
+    with pytest.raises(BlockingIOError):
+        r, w = os.pipe2(os.O_NONBLOCK)
+        microthread._core.read_fd(r, 1)
+    os.close(r)
+    os.close(w)
+
+
 def test_closing_a_raw_pipe_wakes_who_waits_for_it():
     r, w = os.pipe()
     file = open(r, "rb", 0)
