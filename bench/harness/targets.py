@@ -28,6 +28,8 @@ def echo(case, text):
 
 
 TARGETS = [
+    Target("import of the package", "startup", "import", 15, "ms"),
+    Target("patch.all()", "startup", "patch", 60, "ms"),
     Target("switch in a ring of two", "switch", "2", 60, "ns"),
     Target("switch in a ring of two, to greenlet's", "switch", "2", 0.25, "×", peer="greenlet"),
     Target("switch in a ring of 10,000", "switch", "10000", 300, "ns"),
@@ -41,6 +43,8 @@ TARGETS = [
     Target("pipe item, capacity 128", "pipe", "128", 80, "ns"),
     *echo("64B-10", "10 connections"),
     *echo("64B-1000", "1,000 connections"),
+    Target("echo through the patched standard socket, to microthread.socket", "echo", "64B-10", 1.1, "×",
+           peer="microthread", label="microthread-patched"),
     Target("echo, 1,000 connections, a time-out a request, to none", "echo", "64B-1000", 1.1, "×", peer=OURS,
            label="microthread-timeouts"),
     Target("connection churn, to uvloop's Protocol", "churn", "10", 1.2, "×", peer="uvloop-protocol"),

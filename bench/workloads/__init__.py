@@ -17,8 +17,8 @@ Peers are imported inside the functions, so that the program can list what is no
 
 import importlib
 
-NAMES = ("floor", "switch", "spawn", "group", "memory", "pipe", "sync", "scope", "sieve", "timers",
-         "parallel_map", "files", "echo", "churn", "http")
+NAMES = ("floor", "startup", "switch", "spawn", "group", "memory", "pipe", "sync", "scope", "sieve",
+         "timers", "parallel_map", "files", "echo", "churn", "http")
 
 
 def load(name):

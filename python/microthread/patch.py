@@ -15,11 +15,13 @@ from microthread._patch.report import Report
 from microthread._patch.table import OPTIONAL
 
 __all__ = [
+    "BlockingWarning",
     "all",
     "is_patched",
     "original",
     "report",
     "undo",
+    "warn_blocking",
 ]
 
 
@@ -75,3 +77,24 @@ def original(module: str, name: str) -> Any:
 def report() -> Report:
     """What is patched, what was repaired, and what would block as before, and why; see its str()."""
     return Report()
+
+
+def warn_blocking(on: bool = True) -> None:
+    """Warn of calls that block the calling OS thread, by BlockingWarning; False: no more.
+
+    The warning names the call, how long it took, and the line, with its stack. Known are the calls of
+    Python code to functions in C that wait: locks, sockets, files, processes, sqlite3, time.sleep. Call it
+    after patching. On 3.11 it slows all calls down. RuntimeError if no means to watch is free.
+    """
+    from microthread._patch import blocking
+
+    blocking.set_watch(on)
+
+
+def __getattr__(name: str) -> Any:
+    """Load on first use what few need."""
+    if name == "BlockingWarning":
+        from microthread._patch.blocking import BlockingWarning
+
+        return BlockingWarning
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

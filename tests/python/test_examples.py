@@ -155,3 +155,8 @@ def test_tree_walk(tmp_path):
         (tmp_path / name).touch()
     lines = run("tree_walk.py", tmp_path, ".txt")
     assert lines == [str(tmp_path / name) for name in ("a/b/x.txt", "a/y.txt", "z.txt")]
+
+
+def test_legacy_http_plain():
+    """Patched it is in test_patch_programs.py."""
+    assert run("legacy_http.py", "5") == ["5 answers"]

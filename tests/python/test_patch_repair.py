@@ -193,3 +193,25 @@ def test_thread_made_earlier_is_started_as_a_micro_thread():
     assert seen == [thread, 1] and microthread.stats()["spawned"] == 2
     print("ok")
     """)
+
+
+def test_lock_of_a_running_function_is_left():
+    check_script(EARLY + """
+    from microthread import patch
+    kept = []
+    def early():
+        lock = threading.Lock()
+        kept.append(lock)
+        patch.all()
+        assert kept[0] is lock and type(lock) is not threading.Lock and lock.__class__ is not threading.Lock
+        assert "the _thread.lock of a list, made earlier, is used in a place" in str(patch.report())
+    early()
+    other = set()
+    def sets():
+        other.add(patch.original("threading", "Lock")())
+    sets()
+    patch.undo()
+    patch.all()
+    assert {type(lock) for lock in other} == {threading.Lock}
+    print("ok")
+    """)

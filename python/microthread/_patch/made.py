@@ -5,6 +5,7 @@ import _queue
 import gc
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import BuiltinMethodType
 from typing import Any
@@ -46,9 +47,47 @@ def _new_local(old: Any) -> Any:
     return new
 
 
+class SharedQueue(_core.SimpleQueue):
+    """A SimpleQueue made earlier, which OS threads started earlier go on using as it was."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Look again and again: who waits for the original in C can be told of nothing."""
+        end = None if timeout is None else time.monotonic() + timeout
+        pause = 0.0005
+        while True:
+            try:
+                return self._real.get(False)
+            except _queue.Empty:
+                if not block or (end is not None and time.monotonic() >= end):
+                    raise
+            _core.sleep(pause)
+            pause = min(2 * pause, 0.01)
+
+    def get_nowait(self) -> Any:
+        """As get(block=False)."""
+        return self._real.get(False)
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Never waits."""
+        self._real.put(item)
+
+    def put_nowait(self, item: Any, /) -> None:
+        """Never waits."""
+        self._real.put(item)
+
+    def empty(self) -> bool:
+        """Whether there is nothing inside."""
+        return self._real.empty()
+
+    def qsize(self) -> int:
+        """How many items are inside."""
+        return self._real.qsize()
+
+
 def _new_queue(old: Any) -> Any:
-    if not _is_alone():
-        raise Busy("may be waited for by other OS threads")
     new = _core.SimpleQueue()
     while not old.empty():
         new.put(old.get_nowait())
@@ -88,11 +127,10 @@ def repair(
     owners: dict[int, list[Any]],
 ) -> None:
     """Replace those objects to which every reference can be changed."""
-    usual = _uncounted(probe.lock, found[id(probe.lock)])
-    objects.remove(probe.lock)
-    for _ in range(len(objects)):
-        value = objects.pop()
-        objects.insert(0, value)
+    value = probe.lock  # counted as the others are
+    usual = _uncounted(value, found[id(value)])
+    objects.remove(value)
+    for value in objects:
         changes: list[tuple[Place, str | None]] | None = _places(search, value, found, owners)
         if changes is None:
             continue  # ours
@@ -101,11 +139,16 @@ def repair(
         try:
             if _is_held(value):
                 raise Busy("is held")
-            if any(place.setter is None for place, _ in changes):
-                raise Busy("is used in a place that cannot be changed")
-            if _uncounted(value, found[id(value)]) > usual + 1:
-                raise Busy("is used by what runs, or by C code")
-            new = KINDS[type(value)](value)
+            is_whole = not any(place.setter is None for place, _ in changes)
+            in_sets = sum(isinstance(place.key, list) for place, _ in changes)  # which refer to it
+            is_whole = is_whole and _uncounted(value, found[id(value)]) <= usual + in_sets
+            if type(value) is _SimpleQueue and not (is_whole and _is_alone()):
+                changes = [change for change in changes if change[0].setter is not None]
+                new = SharedQueue(value)
+            elif not is_whole:
+                raise Busy("is used in a place that cannot be changed, or by what runs")
+            else:
+                new = KINDS[type(value)](value)
         except Busy as busy:
             log.remaining[f"the {kind} of {where}, made earlier, {busy}"] += 1
             continue

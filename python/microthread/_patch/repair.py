@@ -31,7 +31,7 @@ def repair(replaced: list, log: Log) -> None:
         for referrer in found[id(original)]
         if type(referrer) is original
     ]
-    if objects:
+    if objects and probe.lock not in objects:
         objects.append(probe.lock)
     found_made = search.referrers(objects)
     owners = _owners(search, [*found.values(), *found_made.values()])
