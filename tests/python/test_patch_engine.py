@@ -207,3 +207,28 @@ def test_patch_is_there_without_an_import_of_its_own():
     assert time.sleep is microthread.sleep
     print("ok")
     """)
+
+
+def test_every_part_replaces_what_its_module_names_and_undo_restores_it():
+    check_script("""
+    import importlib, operator
+    from microthread import patch
+    MODULES = [name for name in ("os", "select", "selectors", "signal", "socket", "ssl", "subprocess")
+               if name in patch.report().left]
+    def now():
+        values = {}
+        for name in MODULES:
+            standard, ours = importlib.import_module(name), importlib.import_module("microthread." + name)
+            for path in ours.__patched__:
+                values[f"{name}.{path}"] = (operator.attrgetter(path)(standard), operator.attrgetter(path)(ours))
+        return values
+    before = now()
+    patch.all()
+    for path, (standard, ours) in now().items():
+        assert standard is ours is not before[path][0], path
+        assert path in patch.report().patched[path.split(".")[0]]
+        assert patch.original(*path.split(".", 1)) is before[path][0]
+    patch.undo()
+    assert now() == before
+    print("ok")
+    """)

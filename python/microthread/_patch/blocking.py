@@ -56,7 +56,7 @@ class Watch:
         self.names: dict[int, str] = {}
         for items in engine.replaced().values():
             for item in items:
-                self.add(item.original, f"{item.module.__name__}.{item.name}")
+                self.add(item.original, str(item))
         for module, names in _FUNCTIONS.items():
             title = "os" if module == "posix" else module.lstrip("_")
             for name in names.split():

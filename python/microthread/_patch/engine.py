@@ -11,12 +11,23 @@ from microthread._patch import made, repair, table, threads
 
 
 class Replaced:
-    """An attribute of a standard module and what is there now. Nobody else keeps the original."""
+    """An attribute of a standard module, or of a class in it, and what is there now.
 
-    __slots__ = ("module", "name", "original", "ours")
+    Nobody else keeps the original.
+    """
 
-    def __init__(self, module: ModuleType, name: str, original: Any, ours: Any) -> None:
-        self.module, self.name, self.original, self.ours = module, name, original, ours
+    __slots__ = ("module", "path", "owner", "name", "original", "ours")
+
+    def __init__(self, module: ModuleType, path: str, ours: Any) -> None:
+        self.module, self.path, self.ours = module, path, ours
+        *classes, self.name = path.split(".")
+        self.owner: Any = module
+        for name in classes:
+            self.owner = getattr(self.owner, name)
+        self.original = getattr(self.owner, self.name)
+
+    def __str__(self) -> str:
+        return f"{self.module.__name__}.{self.path}"
 
 
 _replaced: dict[str, list[Replaced]] = {}  # by part
@@ -53,11 +64,10 @@ def patch(names: Iterable[str]) -> None:
     for name, entries in tables.items():
         _replaced[name] = replaced = []
         for (module_name, attribute), ours in entries.items():
-            module = importlib.import_module(module_name)
-            original = getattr(module, attribute)
-            if original is not ours:
-                setattr(module, attribute, ours)
-                replaced.append(Replaced(module, attribute, original, ours))
+            item = Replaced(importlib.import_module(module_name), attribute, ours)
+            if item.original is not ours:
+                setattr(item.owner, item.name, ours)
+                replaced.append(item)
         new += replaced
     repair.repair(new, _repairs)
 
@@ -71,8 +81,8 @@ def undo() -> None:
     _repairs.undo()
     while _replaced:
         for item in _replaced.popitem()[1]:
-            if getattr(item.module, item.name) is item.ours:
-                setattr(item.module, item.name, item.original)
+            if getattr(item.owner, item.name) is item.ours:
+                setattr(item.owner, item.name, item.original)
 
 
 def replaced() -> dict[str, list[Replaced]]:
@@ -93,7 +103,7 @@ def original(module: str, name: str) -> Any:
         return getattr(real.threading(), name)
     for items in _replaced.values():
         for item in items:
-            if item.module.__name__ == module and item.name == name:
+            if item.module.__name__ == module and item.path == name:
                 return item.original
     return getattr(importlib.import_module(module), name)
 

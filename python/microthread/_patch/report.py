@@ -34,7 +34,7 @@ class Report:
 
     def __init__(self) -> None:
         self.patched: dict[str, list[str]] = {
-            part: [f"{item.module.__name__}.{item.name}" for item in items]
+            part: [str(item) for item in items]
             for part, items in engine.replaced().items()
         }
         self.left: list[str] = [part for part in table.PARTS if part not in self.patched]

@@ -4,11 +4,12 @@
 import importlib
 import os
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import microthread
 
-# (standard module, attribute): what takes its place
+# (standard module, attribute, or attribute of a class in it): what takes its place
 Table = dict[tuple[str, str], Any]
 
 # Those whose replacement is a module of this package; its __patched__ names the attributes.
@@ -47,7 +48,7 @@ def _input() -> Table:
 def _module(name: str) -> Callable[[], Table]:
     def table() -> Table:
         ours = importlib.import_module(f"microthread.{name}")
-        return {(name, attribute): getattr(ours, attribute) for attribute in ours.__patched__}
+        return {(name, attribute): attrgetter(attribute)(ours) for attribute in ours.__patched__}
 
     return table
 
