@@ -8,6 +8,9 @@
 #include "base/mt_error.h"
 #include "group/mt_global.h"
 
+#include <stdatomic.h>
+#include <unistd.h>
+
 #if PY_VERSION_HEX < 0x030B0000
 #error "microthread needs CPython 3.11 or later"
 #endif
@@ -440,9 +443,17 @@ mtpy_signal_install(int fd)
     return result;
 }
 
-void
-mtpy_signal_poll_begin(int fd)
+int
+mtpy_signal_check(PyThreadState *tstate)
 {
+    (void)tstate;
+    return PyErr_CheckSignals();
+}
+
+void
+mtpy_signal_poll_begin(PyThreadState *tstate, int fd)
+{
+    (void)tstate;
     (void)fd;
 }
 
@@ -452,6 +463,9 @@ mtpy_signal_poll_end(int fd)
     (void)fd;
 }
 #else
+/* _PY_SIGNALS_PENDING_BIT of pycore_ceval.h. */
+static const uintptr_t SIGNALS_PENDING = 1 << 1;
+
 int
 mtpy_signal_install(int fd)
 {
@@ -459,12 +473,25 @@ mtpy_signal_install(int fd)
     return 0;
 }
 
+int
+mtpy_signal_check(PyThreadState *tstate)
+{
+    /* As the evaluation loop does, or the flag would end every poll until it looks again. */
+    (void)_Py_atomic_and_uintptr(&tstate->eval_breaker, ~SIGNALS_PENDING);
+    return PyErr_CheckSignals();
+}
+
 void
-mtpy_signal_poll_begin(int fd)
+mtpy_signal_poll_begin(PyThreadState *tstate, int fd)
 {
     int other = PySignal_SetWakeupFd(fd);
     if (other >= 0)
         PySignal_SetWakeupFd(other);
+    /* One that came before raised this flag and wrote nothing. CPython's C handler raises it first
+       and looks at the descriptor then; here it is the other way round. */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (_Py_atomic_load_uintptr(&tstate->eval_breaker) & SIGNALS_PENDING)
+        (void)!write(fd, "", 1);
 }
 
 void

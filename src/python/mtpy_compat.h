@@ -123,9 +123,13 @@ mtpy_vm_parked_handled(const struct mt_stack *stack, PyObject *type);
 int
 mtpy_signal_install(int fd);
 void
-mtpy_signal_poll_begin(int fd);
+mtpy_signal_poll_begin(PyThreadState *tstate, int fd);
 void
 mtpy_signal_poll_end(int fd);
+
+/* PyErr_CheckSignals(), after which nothing is told about those signals again. */
+int
+mtpy_signal_check(PyThreadState *tstate);
 
 /* The bytes that an int takes in two's complement, or -1 with an exception; write it, least byte first:
    0 or -1; read it back: new, or NULL. */

@@ -85,7 +85,7 @@ hook_interrupted(struct mt_sched *core, const struct mt_wait *wait)
     struct mtpy_sched *sched = mtpy_sched_of(core);
     bool is_deadlocked = sched->is_deadlocked;
     sched->is_deadlocked = false;
-    int failed = PyErr_CheckSignals();
+    int failed = mtpy_signal_check(sched->tstate);
     if (!failed && is_deadlocked && wait->result == MT_PENDING)
         failed = raise_deadlock(sched, wait);
     if (!failed)
@@ -102,7 +102,7 @@ hook_poll_begin(void *host)
 {
     struct mtpy_sched *sched = mtpy_sched_of(host);
     if (sched->signal_fd >= 0)
-        mtpy_signal_poll_begin(sched->signal_fd);
+        mtpy_signal_poll_begin(sched->tstate, sched->signal_fd);
     (void)PyEval_SaveThread();
 }
 

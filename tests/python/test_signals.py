@@ -312,3 +312,42 @@ def test_wakeup_fd_of_another_is_given_back_after_use():
         assert standard(-1) == _core._signal_fd() != -1
     print("ok")
     """)
+
+
+def test_signal_on_the_way_into_a_poll_is_heard():
+    """The other process sends it as soon as it has its echo, which is when we begin to poll."""
+    check_script("""
+        import os, signal, time
+        from microthread import spawn
+        from microthread.socket import socketpair
+        ours, theirs = socketpair()
+        heard_out, heard_in = os.pipe()
+        server = os.getpid()
+        ROUNDS = 20000
+        child = os.fork()
+        if child == 0:
+            def receive():
+                until = time.monotonic() + 10
+                while time.monotonic() < until:
+                    try:
+                        return os.read(fd, 1)
+                    except BlockingIOError:
+                        pass
+                os._exit(1)
+            fd = theirs.detach()
+            for number in range(ROUNDS):
+                os.write(fd, b"x")
+                receive()
+                for _ in range(number % 50):
+                    pass
+                os.kill(server, signal.SIGUSR1)
+                receive()
+            os._exit(0)
+        theirs.close()
+        signal.signal(signal.SIGUSR1, lambda signum, frame: ours.send(b"!"))
+        def echo():
+            while data := ours.recv(1):
+                ours.send(data)
+        spawn(echo).wait()
+        print("ok" if os.waitpid(child, 0)[1] == 0 else "a signal was lost")
+    """, timeout=60)
