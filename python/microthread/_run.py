@@ -44,6 +44,29 @@ def run_blocking(fn: Callable[..., Any], /, *args: Any) -> Any:
             answer.callback((value, None))
 
     _workers.submit(work)
+    return _outcome(answer)
+
+
+def run_in_own_thread(fn: Callable[..., Any], /, *args: Any) -> Any:
+    """As run_blocking(), in an OS thread made for it: for what may take as long as it likes.
+
+    It does not hold up the end of the process.
+    """
+    answer = _core.deferred()
+
+    def work() -> None:
+        try:
+            value = fn(*args), None
+        except BaseException as exception:
+            value = None, exception
+        answer.callback(value)
+
+    _workers.start_os_thread(work, ())
+    return _outcome(answer)
+
+
+def _outcome(answer: _core.deferred) -> Any:
+    """Wait for a (value, exception) of an OS thread; return the one or raise the other."""
     _core._expect_wake(1)
     try:
         value, exception = answer.wait()

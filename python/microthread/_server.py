@@ -28,6 +28,7 @@ _LOST = {
     errno.EPERM,
     errno.ETIMEDOUT,
 }
+_HANDSHAKE = 60.0  # seconds; as nginx
 _PAUSE = 0.05  # seconds between two tries while there is a shortage
 
 Address = tuple | str | bytes
@@ -41,6 +42,9 @@ class StreamServer:
     stop(). The constructor binds and listens; `address` tells where.
 
     The connection is closed when its handler ends. What a handler raises goes to excepthook.
+    With ssl_context (an ssl.SSLContext for servers) the handler gets the socket after the TLS
+    handshake, which is done in the same micro-thread; one that takes longer than 60 seconds, or fails,
+    is reported like an error of the handler, which then is not called.
     backlog: connections that the kernel accepts ahead. limit: that many handlers at a time at most;
     further connections are not accepted until one has ended. reuse_port: let several processes
     listen on the same port.
@@ -69,6 +73,7 @@ class StreamServer:
         *,
         backlog: int = 1024,
         limit: int | None = None,
+        ssl_context: Any = None,
         reuse_port: bool = False,
     ) -> None:
         if not callable(handler):
@@ -77,6 +82,8 @@ class StreamServer:
             raise TypeError(f"backlog must be an int, got {type(backlog).__name__}")
         if limit is not None and limit < 1:
             raise ValueError(f"limit must be >= 1 or None, got {limit}")
+        if ssl_context is not None:
+            handler = _over_tls(self, handler, ssl_context)
         self._handler = handler
         self._limit = limit
         self._running: dict[_core.micro_thread, _socket.socket] = {}
@@ -212,6 +219,25 @@ class StreamServer:
                 return False
             self._wait_for_change(left)
         return True
+
+
+def _over_tls(server: StreamServer, handler: Callable, context: Any) -> Callable:
+    """A handler of plain connections that does the handshake and calls one of TLS connections."""
+    from microthread import ssl
+
+    if not isinstance(context, ssl._standard_context):
+        raise TypeError(f"ssl_context must be an ssl.SSLContext, got {type(context).__name__}")
+
+    def handle(sock: _socket.socket, address: Any) -> None:
+        tls = ssl._wrap_accepted(context, sock)
+        server._running[_core.current()] = tls  # which is closed in the end
+        tls.settimeout(_HANDSHAKE)
+        tls.do_handshake()
+        tls.settimeout(sock.gettimeout())
+        handler(tls, address)
+        tls._say_goodbye()
+
+    return handle
 
 
 def _file_of(address: Address) -> tuple[int, int] | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from microthread import _core
 
-_MOST = min(32, (os.cpu_count() or 1) + 4)
+_MOST = 64  # what they run waits, for the most part
 
 # Kept as they are: microthread.patch puts others in their place.
 _allocate_lock = _thread.allocate_lock

@@ -13,6 +13,9 @@
 #include "base/mt_alloc.h"
 #include "io/mt_io.h"
 
+#include <signal.h>
+#include <sys/signalfd.h>
+
 static struct PyModuleDef module_def;
 
 struct mtpy_state *
@@ -198,6 +201,28 @@ core_expect_wake(PyObject *module, PyObject *change)
     Py_RETURN_NONE;
 }
 
+/* signalfd(2) for a set of signals. */
+static PyObject *
+core_signal_fd(PyObject *module, PyObject *signals)
+{
+    (void)module;
+    sigset_t set;
+    sigemptyset(&set);
+    PyObject *iterator = PyObject_GetIter(signals), *item;
+    while (iterator && (item = PyIter_Next(iterator))) {
+        long number = PyLong_AsLong(item);
+        Py_DECREF(item);
+        if (number == -1 && PyErr_Occurred())
+            break;
+        sigaddset(&set, (int)number);
+    }
+    Py_XDECREF(iterator);
+    if (PyErr_Occurred())
+        return NULL;
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return fd < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(fd);
+}
+
 static PyObject *
 core_tick(PyObject *module, PyObject *unused)
 {
@@ -300,6 +325,7 @@ static PyMethodDef module_methods[] = {
     {"_new_scope", CAST(core_new_scope), METH_NOARGS, NULL},
     {"_forget_fd", CAST(core_forget_fd), METH_O, NULL},
     {"_expect_wake", CAST(core_expect_wake), METH_O, NULL},
+    {"_signal_fd", CAST(core_signal_fd), METH_O, NULL},
     {"_tick", CAST(core_tick), METH_NOARGS, NULL},
     {"_mark_service_thread", CAST(core_mark_service_thread), METH_NOARGS, NULL},
     {"_signal_fd", CAST(core_signal_fd), METH_NOARGS, NULL},

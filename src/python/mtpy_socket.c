@@ -453,7 +453,8 @@ mtpy_socket_make_type(PyObject *module, PyObject *standard_module)
     Py_XDECREF(standard);
     if (type && (add_methods(type, mtpy_socket_recv_methods) < 0 ||
                  add_methods(type, mtpy_socket_send_methods) < 0 ||
-                 add_methods(type, mtpy_socket_connect_methods) < 0))
+                 add_methods(type, mtpy_socket_connect_methods) < 0 ||
+                 add_methods(type, mtpy_socket_tls_methods) < 0))
         Py_CLEAR(type);
     return type;
 }

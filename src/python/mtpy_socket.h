@@ -140,6 +140,7 @@ mtpy_socket_check_count(const char *function, Py_ssize_t count, Py_ssize_t least
 extern PyMethodDef mtpy_socket_recv_methods[];
 extern PyMethodDef mtpy_socket_send_methods[];
 extern PyMethodDef mtpy_socket_connect_methods[];
+extern PyMethodDef mtpy_socket_tls_methods[];
 
 /* For sockets that come from elsewhere, in mtpy_socket.c. */
 
