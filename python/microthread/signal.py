@@ -75,7 +75,7 @@ def _wait(sigset: _Any, timeout: float | None) -> _Any:
     deadline = None if timeout is None else _monotonic() + timeout
     # A handler must not get what is waited for.
     unblocked = signals - _standard.pthread_sigmask(_standard.SIG_BLOCK, signals)
-    fd = _core._signal_fd(signals)
+    fd = _core._open_signalfd(signals)
     try:
         while found is None:
             left = None if deadline is None else max(deadline - _monotonic(), 0)

@@ -21,7 +21,7 @@ create_connection = _sockets.create_connection
 
 # What microthread.patch puts into the standard module. SSLContext stays, since its own methods name
 # it; that it makes sockets of ours is all it needs.
-__patched__ = ("SSLContext.sslsocket_class", "SSLSocket", "create_connection", "socket")
+__patched__ = ("SSLContext.sslsocket_class", "SSLSocket")
 
 _standard_context = _standard.SSLContext
 _READ, _WRITE = 1, 2

@@ -203,7 +203,7 @@ core_expect_wake(PyObject *module, PyObject *change)
 
 /* signalfd(2) for a set of signals. */
 static PyObject *
-core_signal_fd(PyObject *module, PyObject *signals)
+core_open_signalfd(PyObject *module, PyObject *signals)
 {
     (void)module;
     sigset_t set;
@@ -325,7 +325,7 @@ static PyMethodDef module_methods[] = {
     {"_new_scope", CAST(core_new_scope), METH_NOARGS, NULL},
     {"_forget_fd", CAST(core_forget_fd), METH_O, NULL},
     {"_expect_wake", CAST(core_expect_wake), METH_O, NULL},
-    {"_signal_fd", CAST(core_signal_fd), METH_O, NULL},
+    {"_open_signalfd", CAST(core_open_signalfd), METH_O, NULL},
     {"_tick", CAST(core_tick), METH_NOARGS, NULL},
     {"_mark_service_thread", CAST(core_mark_service_thread), METH_NOARGS, NULL},
     {"_signal_fd", CAST(core_signal_fd), METH_NOARGS, NULL},
