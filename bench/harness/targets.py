@@ -47,6 +47,8 @@ TARGETS = [
            peer="microthread", label="microthread-patched"),
     Target("echo, 1,000 connections, a time-out a request, to none", "echo", "64B-1000", 1.1, "×", peer=OURS,
            label="microthread-timeouts"),
+    *[Target(f"TLS echo, {case} connections, to blocking OS threads", "tls_echo", case, 1.3, "×", peer="threads")
+      for case in ("1", "10")],
     Target("connection churn, to uvloop's Protocol", "churn", "10", 1.2, "×", peer="uvloop-protocol"),
     Target("HTTP keep-alive, 100 connections, to uvloop's Protocol", "http", "100", 1.1, "×",
            peer="uvloop-protocol"),

@@ -57,9 +57,13 @@ class SSLSocket(_standard.SSLSocket, _sockets.socket):
     def _handshake(self, sslobj: _Any) -> None:
         if self._handshake_lock is None:
             self._handshake_lock, self._write_lock = _core.Lock(), _core.Lock()
-        with _Turn(self._handshake_lock, self):
+        lock = self._handshake_lock
+        _acquire(lock, self)
+        try:
             self._repeat_tls(*_WANTS, _READ | _WRITE, False, sslobj.do_handshake)
             self._is_shaken = True
+        finally:
+            lock.release()
 
     def read(self, len: int = 1024, buffer: _Any = None) -> _Any:
         """Read up to len bytes, or into a buffer; b'' or 0 at the end."""
@@ -94,8 +98,13 @@ class SSLSocket(_standard.SSLSocket, _sockets.socket):
         if not self._is_shaken:
             self._handshake(sslobj)
         # A write that waits must be made again with the same data before any other.
-        with _Turn(self._write_lock, self):
+        lock = self._write_lock
+        if not lock.acquire(False):
+            _acquire(lock, self)
+        try:
             return self._repeat_tls(*_WANTS, _WRITE, False, sslobj.write, data)
+        finally:
+            lock.release()
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """Receive up to buflen bytes; b'' when the other side has ended."""
@@ -137,21 +146,11 @@ class SSLSocket(_standard.SSLSocket, _sockets.socket):
                 pass  # it has ended first, or will see a ragged end
 
 
-class _Turn:
-    """A lock for the time that a socket's time-out gives."""
-
-    __slots__ = ("_lock", "_socket")
-
-    def __init__(self, lock: _core.Lock, sock: _sockets.socket) -> None:
-        self._lock, self._socket = lock, sock
-
-    def __enter__(self) -> None:
-        timeout = self._socket.gettimeout()
-        if not self._lock.acquire(timeout=-1 if timeout is None else timeout):
-            raise TimeoutError("timed out")
-
-    def __exit__(self, *args: object) -> None:
-        self._lock.release()
+def _acquire(lock: _core.Lock, sock: SSLSocket) -> None:
+    """Within the time that the socket's time-out gives."""
+    timeout = sock.gettimeout()
+    if not lock.acquire(timeout=-1 if timeout is None else timeout):
+        raise TimeoutError("timed out")
 
 
 class SSLContext(_standard.SSLContext):
