@@ -11,8 +11,6 @@ _BLOCKING = {
     "_curses": "curses: reading a key blocks",
     "_dbm": "dbm: its calls block",
     "_gdbm": "dbm.gnu: its calls block",
-    "_multiprocessing": "multiprocessing: its locks, semaphores and queues block while another process "
-    "has them",
     "_sqlite3": "sqlite3: its calls block; use run_blocking() and connect(check_same_thread=False)",
     "_tkinter": "tkinter: mainloop() blocks",
     "fcntl": "fcntl: flock() and lockf() block unless LOCK_NB is given",

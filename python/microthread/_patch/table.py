@@ -4,6 +4,7 @@
 import importlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from operator import attrgetter
 from typing import Any
 
@@ -25,7 +26,12 @@ def _time() -> Table:
 def _threading() -> Table:
     from microthread._patch import threads
 
-    return threads.table()
+    entries = threads.table()
+    with suppress(ImportError):  # no semaphores on this machine
+        from microthread._patch import processes
+
+        entries["_multiprocessing", "SemLock"] = processes.SemLock
+    return entries
 
 
 def _queue() -> Table:
