@@ -99,7 +99,7 @@ class socket(_SocketType):
         """As connect(), but return the errno of a failure; EAGAIN when the time is up."""
         address = self._resolved(address)
         try:
-            self.connect(address)
+            super().connect(address)  # that of a subclass may call this one
         except OSError as error:
             if error.errno is not None:
                 return error.errno

@@ -432,3 +432,11 @@ def test_text_is_not_written(tls):
             call("text")
     with pytest.raises((TypeError, io.UnsupportedOperation, BufferError)):
         tls[0].recv_into(b"read-only")
+
+
+def test_connect_ex(listener):  # noqa: F811
+    server = spawn(lambda: server_context().wrap_socket(listener.accept()[0], server_side=True))
+    with client_context().wrap_socket(socket.socket(), server_hostname="localhost") as client:
+        assert client.connect_ex(listener.getsockname()) == 0
+        client.sendall(b"x")
+        assert server.wait(LIMIT).recv(1) == b"x"
