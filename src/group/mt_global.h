@@ -6,6 +6,7 @@
    cached_blocks     atomic       none        blocks of one size that their owner gave back
    is_installed      atomic       none        mt_fault.c: the handler of SIGSEGV is there, for good
    before            is_installed none        mt_fault.c: who handled SIGSEGV before; never changes
+   spare             atomic       malloc      in mt_message.c: the memory of a large message, for the next
    buckets           one each     none        in mt_shared.c: who waits for words of shared memory
 
    Callable from any OS thread, with or without a GIL. */

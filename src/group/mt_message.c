@@ -4,6 +4,28 @@
 #include "base/mt_alloc.h"
 #include "base/mt_error.h"
 
+#include <string.h>
+
+/* Large messages come one after another, and their memory costs a page fault for each page when the C
+   library has given it back meanwhile: keep one. */
+enum { SPARE_LEAST = 32 * 1024, SPARE_MOST = 8 * 1024 * 1024 };
+
+static _Atomic(struct mt_message *) spare;
+
+/* A kept block for a message of at least this capacity, or NULL. */
+static struct mt_message *
+take_spare(size_t capacity)
+{
+    if (capacity < SPARE_LEAST || capacity > SPARE_MOST)
+        return NULL;
+    struct mt_message *block = atomic_exchange(&spare, NULL);
+    if (block && block->capacity < capacity) {
+        mt_alloc_free(block);
+        block = NULL;
+    }
+    return block;
+}
+
 static void
 block_free(struct mt_body *body)
 {
@@ -42,6 +64,15 @@ mt_message_grow(struct mt_message **message, size_t more)
     if (more > PTRDIFF_MAX / 4 - old->size)
         return MT_ENOMEM;
     size_t capacity = 2 * old->capacity > old->size + more ? 2 * old->capacity : old->size + more;
+    struct mt_message *kept = take_spare(capacity);
+    if (kept) {
+        size_t size = kept->capacity;
+        memcpy(kept, old, sizeof(*old) + old->size);
+        kept->capacity = size;
+        mt_alloc_free(old);
+        *message = kept;
+        return 0;
+    }
     struct mt_message *grown = mt_alloc_resize(old, sizeof(struct mt_message) + capacity);
     if (!grown)
         return MT_ENOMEM;
@@ -76,5 +107,7 @@ mt_message_free(struct mt_message *message)
     for (uint32_t i = 0; i < message->body_count; i++)
         mt_body_unref(message->bodies[i]);
     mt_alloc_free(message->bodies);
+    if (message->capacity >= SPARE_LEAST && message->capacity <= SPARE_MOST)
+        message = atomic_exchange(&spare, message);
     mt_alloc_free(message);
 }

@@ -115,5 +115,17 @@ mtpy_clone_add(struct mtpy_state *state, PyObject *module)
                                   PyExc_ValueError, NULL);
     if (!state->CloneError || PyModule_AddType(module, (PyTypeObject *)state->CloneError) < 0)
         return -1;
-    return PyModule_AddFunctions(module, clone_functions);
+    const struct {
+        PyObject **slot;
+        const char *name;
+    } names[] = {
+        {&state->name_reduce_ex, "__reduce_ex__"}, {&state->name_setstate, "__setstate__"},
+        {&state->name_dict, "__dict__"},           {&state->name_module, "__module__"},
+        {&state->name_qualname, "__qualname__"},
+    };
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+        if (!(*names[i].slot = PyUnicode_InternFromString(names[i].name)))
+            return -1;
+    state->number_four = PyLong_FromLong(4);
+    return state->number_four ? PyModule_AddFunctions(module, clone_functions) : -1;
 }

@@ -129,6 +129,17 @@ read_str(struct mtpy_decoder *decoder)
     return object;
 }
 
+/* Where a short text is looked for among the words read lately. */
+static inline size_t
+word_place(const char *text, size_t length)
+{
+    uint64_t first = 0, final = 0;
+    memcpy(&first, text, length < 8 ? length : 8);
+    if (length > 8)
+        memcpy(&final, text + length - 8, 8);
+    return (size_t)((first ^ final * 31 ^ length) * UINT64_C(0x9E3779B97F4A7C15) >> 56);
+}
+
 static PyObject *
 read_ascii(struct mtpy_decoder *decoder)
 {
@@ -136,9 +147,20 @@ read_ascii(struct mtpy_decoder *decoder)
     const char *text = (const char *)skip(decoder, length);
     if (length <= 1)
         return PyUnicode_FromStringAndSize(text, (Py_ssize_t)length); /* CPython has one of each */
+    /* Messages repeat the keys of their dicts; a str that is there already knows its hash, too. */
+    PyObject **word = NULL;
+    if (length <= MTPY_LONGEST_WORD) {
+        word = &decoder->state->clone_words[word_place(text, length)];
+        if (*word && (size_t)PyUnicode_GET_LENGTH(*word) == length &&
+            memcmp(PyUnicode_DATA(*word), text, length) == 0)
+            return Py_NewRef(*word);
+    }
     PyObject *object = PyUnicode_New((Py_ssize_t)length, 0x7f);
-    if (object)
-        memcpy(PyUnicode_DATA(object), text, length);
+    if (!object)
+        return NULL;
+    memcpy(PyUnicode_DATA(object), text, length);
+    if (word)
+        Py_XSETREF(*word, Py_NewRef(object));
     return object;
 }
 
@@ -147,13 +169,6 @@ read_value(struct mtpy_decoder *decoder, enum mtpy_tag tag)
 {
     Py_ssize_t size;
     switch (tag) {
-    case MTPY_TAG_INT8:
-        return PyLong_FromLong((int8_t)*decoder->at++);
-    case MTPY_TAG_INT32: {
-        int32_t value;
-        read_bytes(decoder, &value, sizeof(value));
-        return PyLong_FromLong(value);
-    }
     case MTPY_TAG_INT64: {
         int64_t value;
         read_bytes(decoder, &value, sizeof(value));
@@ -172,8 +187,6 @@ read_value(struct mtpy_decoder *decoder, enum mtpy_tag tag)
         read_bytes(decoder, &value, sizeof(value));
         return PyComplex_FromCComplex(value);
     }
-    case MTPY_TAG_ASCII:
-        return read_ascii(decoder);
     case MTPY_TAG_STR:
         return read_str(decoder);
     case MTPY_TAG_BYTES:
@@ -188,11 +201,6 @@ read_value(struct mtpy_decoder *decoder, enum mtpy_tag tag)
         return PyDict_New();
     case MTPY_TAG_NEW_SET:
         return PySet_New(NULL);
-    case MTPY_TAG_GET: {
-        uint32_t index;
-        read_bytes(decoder, &index, sizeof(index));
-        return Py_NewRef(decoder->numbers[index]);
-    }
     case MTPY_TAG_VIEW:
         return mtpy_form_view(decoder->state,
                               MT_CONTAINER_OF(read_body(decoder), struct mtpy_form, shared.body));
@@ -237,13 +245,13 @@ make_tuple(struct mtpy_decoder *decoder, Py_ssize_t size)
 static int
 fill_list(struct mtpy_decoder *decoder, Py_ssize_t size)
 {
-    PyObject **items = last(decoder, size);
-    PyObject *list = items[-1];
-    for (Py_ssize_t i = 0; i < size; i++)
-        if (PyList_Append(list, items[i]) < 0)
-            return -1;
-    drop(decoder, size);
-    return 0;
+    if (make_list(decoder, size) < 0)
+        return -1;
+    PyObject *items = pop(decoder);
+    PyObject *list = *last(decoder, 1);
+    int failed = PyList_SetSlice(list, PyList_GET_SIZE(list), PyList_GET_SIZE(list), items);
+    Py_DECREF(items);
+    return failed;
 }
 
 static int
@@ -284,10 +292,24 @@ make_frozenset(struct mtpy_decoder *decoder, Py_ssize_t size)
 /* ---- the whole ---- */
 
 /* One operation. Returns 0, or -1 with an exception. */
-static int
+static inline int
 run(struct mtpy_decoder *decoder, enum mtpy_tag tag)
 {
     switch (tag) {
+    case MTPY_TAG_INT8:
+        return push(decoder, PyLong_FromLong((int8_t)*decoder->at++));
+    case MTPY_TAG_INT32: {
+        int32_t value;
+        read_bytes(decoder, &value, sizeof(value));
+        return push(decoder, PyLong_FromLong(value));
+    }
+    case MTPY_TAG_ASCII:
+        return push(decoder, read_ascii(decoder));
+    case MTPY_TAG_GET: {
+        uint32_t index;
+        read_bytes(decoder, &index, sizeof(index));
+        return push(decoder, Py_NewRef(decoder->numbers[index]));
+    }
     case MTPY_TAG_NONE:
         return push(decoder, Py_NewRef(Py_None));
     case MTPY_TAG_FALSE:
@@ -330,7 +352,7 @@ run(struct mtpy_decoder *decoder, enum mtpy_tag tag)
     case MTPY_TAG_SET_CONTEXT: {
         Py_ssize_t count = mtpy_decoder_operands(tag);
         PyObject **operands = last(decoder, count);
-        if (mtpy_decoder_change(tag, operands[-1], operands) < 0)
+        if (mtpy_decoder_change(decoder, tag, operands[-1], operands) < 0)
             return -1;
         drop(decoder, count);
         return 0;
@@ -339,7 +361,7 @@ run(struct mtpy_decoder *decoder, enum mtpy_tag tag)
     case MTPY_TAG_SET_ITEMS: {
         Py_ssize_t count = read_size(decoder) * (tag == MTPY_TAG_SET_ITEMS ? 2 : 1);
         PyObject **items = last(decoder, count);
-        if (mtpy_decoder_fill(tag, items[-1], items, count) < 0)
+        if (mtpy_decoder_fill(decoder, tag, items[-1], items, count) < 0)
             return -1;
         drop(decoder, count);
         return 0;

@@ -33,10 +33,12 @@ mtpy_decoder_make(struct mtpy_decoder *decoder, enum mtpy_tag tag, PyObject *con
 
 /* Have an operation change an object. Returns 0, or -1 with an exception. */
 int
-mtpy_decoder_change(enum mtpy_tag tag, PyObject *object, PyObject *const *operands);
+mtpy_decoder_change(const struct mtpy_decoder *decoder, enum mtpy_tag tag, PyObject *object,
+                    PyObject *const *operands);
 
 /* Put items, or pairs, into an object that is neither list nor dict. Returns 0, or -1. */
 int
-mtpy_decoder_fill(enum mtpy_tag tag, PyObject *object, PyObject *const *items, Py_ssize_t count);
+mtpy_decoder_fill(const struct mtpy_decoder *decoder, enum mtpy_tag tag, PyObject *object,
+                  PyObject *const *items, Py_ssize_t count);
 
 #endif

@@ -131,8 +131,11 @@ put_int(struct mtpy_encoder *encoder, PyObject *object)
 {
     if (mtpy_encoder_reserve(encoder, 9) < 0)
         return -1;
-    int overflow;
-    long long value = PyLong_AsLongLongAndOverflow(object, &overflow);
+    int overflow = 0;
+    long small_value;
+    long long value = mtpy_int_is_small(object, &small_value)
+                          ? small_value
+                          : PyLong_AsLongLongAndOverflow(object, &overflow);
     if (MT_LIKELY(!overflow)) {
         if (value == (int8_t)value) {
             int8_t small = (int8_t)value;
@@ -314,7 +317,10 @@ mtpy_encoder_list(struct mtpy_encoder *encoder, struct mtpy_frame *frame)
 {
     PyObject *list = frame->object;
     while (frame->next < PyList_GET_SIZE(list)) {
-        int done = mtpy_encoder_put(encoder, PyList_GET_ITEM(list, frame->next++));
+        PyObject *item = PyList_GET_ITEM(list, frame->next++);
+        int done = put_leaf(encoder, item);
+        if (!done)
+            done = mtpy_encoder_put(encoder, item);
         if (done != MTPY_DONE)
             return done;
     }

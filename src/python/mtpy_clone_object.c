@@ -21,9 +21,9 @@ static int
 put_global(struct mtpy_encoder *encoder, PyObject *object, PyObject *name)
 {
     int done = -1;
-    PyObject *module = PyObject_GetAttrString(object, "__module__");
+    PyObject *module = PyObject_GetAttr(object, encoder->state->name_module);
     PyObject *found = NULL;
-    name = name ? Py_NewRef(name) : module ? PyObject_GetAttrString(object, "__qualname__") : NULL;
+    name = name ? Py_NewRef(name) : module ? PyObject_GetAttr(object, encoder->state->name_qualname) : NULL;
     if (module && name && PyUnicode_Check(module) && PyUnicode_Check(name))
         found = mtpy_clone_find(module, name);
     if (!found && PyErr_Occurred() && !mtpy_clone_may_explain())
@@ -422,7 +422,7 @@ mtpy_encoder_put_object(struct mtpy_encoder *encoder, PyObject *object, bool is_
     } else if (PyModule_Check(object)) {
         return mtpy_encoder_refuse(encoder, object, NULL);
     } else {
-        reduced = PyObject_CallMethod(object, "__reduce_ex__", "i", 4);
+        reduced = PyObject_CallMethodOneArg(object, state->name_reduce_ex, state->number_four);
     }
     if (reduced)
         return put_reduced(encoder, object, reduced, is_shared);

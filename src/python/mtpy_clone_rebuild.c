@@ -106,9 +106,9 @@ mtpy_decoder_make(struct mtpy_decoder *decoder, enum mtpy_tag tag, PyObject *con
 
 /* Attributes into the instance's __dict__, names interned as the compiler's are. */
 static int
-update_dict(PyObject *object, PyObject *state)
+update_dict(const struct mtpy_state *names, PyObject *object, PyObject *state)
 {
-    PyObject *dict = PyObject_GetAttrString(object, "__dict__");
+    PyObject *dict = PyObject_GetAttr(object, names->name_dict);
     PyObject *name, *value;
     Py_ssize_t next = 0;
     while (dict && PyDict_Next(state, &next, &name, &value)) {
@@ -116,7 +116,8 @@ update_dict(PyObject *object, PyObject *state)
         Py_INCREF(value);
         if (PyUnicode_CheckExact(name))
             PyUnicode_InternInPlace(&name);
-        int failed = PyObject_SetItem(dict, name, value);
+        int failed = PyDict_CheckExact(dict) ? PyDict_SetItem(dict, name, value)
+                                             : PyObject_SetItem(dict, name, value);
         Py_DECREF(name);
         Py_DECREF(value);
         if (failed)
@@ -131,26 +132,30 @@ set_slots(PyObject *object, PyObject *slots)
 {
     PyObject *name, *value;
     Py_ssize_t next = 0;
-    while (PyDict_Next(slots, &next, &name, &value))
-        if (PyObject_SetAttr(object, name, value) < 0)
-            return -1;
-    return 0;
+    int failed = 0;
+    while (!failed && PyDict_Next(slots, &next, &name, &value)) {
+        Py_INCREF(name);
+        Py_INCREF(value);
+        failed = PyObject_SetAttr(object, name, value);
+        Py_DECREF(name);
+        Py_DECREF(value);
+    }
+    return failed;
 }
 
 /* As pickle's BUILD. */
 static int
-set_state(PyObject *object, PyObject *state)
+set_state(const struct mtpy_state *names, PyObject *object, PyObject *state)
 {
-    PyObject *setter = PyObject_GetAttrString(object, "__setstate__");
+    PyObject *setter;
+    if (mtpy_lookup_attr(object, names->name_setstate, &setter) < 0)
+        return -1;
     if (setter) {
         PyObject *result = PyObject_CallOneArg(setter, state);
         Py_DECREF(setter);
         Py_XDECREF(result);
         return result ? 0 : -1;
     }
-    if (!PyErr_ExceptionMatches(PyExc_AttributeError))
-        return -1;
-    PyErr_Clear();
     PyObject *slots = NULL;
     if (PyTuple_Check(state) && PyTuple_GET_SIZE(state) == 2) {
         slots = PyTuple_GET_ITEM(state, 1);
@@ -162,7 +167,7 @@ set_state(PyObject *object, PyObject *state)
                      Py_TYPE(object)->tp_name, Py_TYPE(state)->tp_name);
         return -1;
     }
-    if (state != Py_None && PyDict_GET_SIZE(state) && update_dict(object, state) < 0)
+    if (state != Py_None && PyDict_GET_SIZE(state) && update_dict(names, object, state) < 0)
         return -1;
     return slots && slots != Py_None ? set_slots(object, slots) : 0;
 }
@@ -183,10 +188,11 @@ set_context(PyObject *error, PyObject *cause, PyObject *context, PyObject *suppr
 }
 
 int
-mtpy_decoder_change(enum mtpy_tag tag, PyObject *object, PyObject *const *operands)
+mtpy_decoder_change(const struct mtpy_decoder *decoder, enum mtpy_tag tag, PyObject *object,
+                    PyObject *const *operands)
 {
     if (tag == MTPY_TAG_SET_STATE)
-        return set_state(object, operands[0]);
+        return set_state(decoder->state, object, operands[0]);
     if (tag == MTPY_TAG_SET_CONTEXT)
         return set_context(object, operands[0], operands[1], operands[2]);
     PyObject *result = PyObject_CallFunctionObjArgs(operands[0], object, operands[1], NULL);
@@ -195,7 +201,8 @@ mtpy_decoder_change(enum mtpy_tag tag, PyObject *object, PyObject *const *operan
 }
 
 int
-mtpy_decoder_fill(enum mtpy_tag tag, PyObject *object, PyObject *const *items, Py_ssize_t count)
+mtpy_decoder_fill(const struct mtpy_decoder *decoder, enum mtpy_tag tag, PyObject *object,
+                  PyObject *const *items, Py_ssize_t count)
 {
     if (tag == MTPY_TAG_SET_ITEMS) {
         for (Py_ssize_t i = 0; i < count; i += 2)
@@ -203,7 +210,7 @@ mtpy_decoder_fill(enum mtpy_tag tag, PyObject *object, PyObject *const *items, P
                 return -1;
         return 0;
     }
-    PyObject *append = PyObject_GetAttrString(object, "append");
+    PyObject *append = PyObject_GetAttr(object, decoder->state->name_append);
     if (!append)
         return -1;
     for (Py_ssize_t i = 0; i < count; i++) {

@@ -562,6 +562,16 @@ mtpy_int_read(const unsigned char *bytes, Py_ssize_t size)
 }
 
 int
+mtpy_lookup_attr(PyObject *object, PyObject *name, PyObject **value)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyObject_GetOptionalAttr(object, name, value);
+#else
+    return _PyObject_LookupAttr(object, name, value);
+#endif
+}
+
+int
 mtpy_str_ready(PyObject *object)
 {
 #if PY_VERSION_HEX >= 0x030C0000

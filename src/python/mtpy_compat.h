@@ -140,6 +140,26 @@ mtpy_int_write(PyObject *object, unsigned char *bytes, Py_ssize_t size);
 PyObject *
 mtpy_int_read(const unsigned char *bytes, Py_ssize_t size);
 
+/* The value of an int of exactly that type if it has one digit; else false. */
+static inline bool
+mtpy_int_is_small(PyObject *object, long *value)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    if (!PyUnstable_Long_IsCompact((PyLongObject *)object))
+        return false;
+    *value = (long)PyUnstable_Long_CompactValue((PyLongObject *)object);
+    return true;
+#else
+    Py_ssize_t size = Py_SIZE(object);
+    *value = size * (long)((PyLongObject *)object)->ob_digit[0];
+    return size >= -1 && size <= 1;
+#endif
+}
+
+/* An attribute; *value: new, or NULL when there is none. Returns 1, 0 or -1 with an exception. */
+int
+mtpy_lookup_attr(PyObject *object, PyObject *name, PyObject **value);
+
 /* Have a str in the form that PyUnicode_DATA() wants. Returns 0 or -1 with an exception. */
 int
 mtpy_str_ready(PyObject *object);

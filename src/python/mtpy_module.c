@@ -441,6 +441,8 @@ module_clear(PyObject *module)
 #define CLEAR_(type, name) Py_CLEAR(state->name);
     MTPY_STATE_OBJECTS(CLEAR_)
 #undef CLEAR_
+    for (int i = 0; i < MTPY_WORDS; i++)
+        Py_CLEAR(state->clone_words[i]);
     return 0;
 }
 

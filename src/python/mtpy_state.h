@@ -52,6 +52,12 @@ struct mtpy_sched;
     X(PyObject, clone_dispatch)       /* copyreg.dispatch_table; NULL, as the next two, until needed */ \
     X(PyObject, clone_newobj)         /* copyreg.__newobj__ */ \
     X(PyObject, clone_newobj_ex)      /* copyreg.__newobj_ex__ */ \
+    X(PyObject, name_reduce_ex)       /* "__reduce_ex__", and the like, interned */ \
+    X(PyObject, name_setstate)        \
+    X(PyObject, name_dict)            \
+    X(PyObject, name_module)          \
+    X(PyObject, name_qualname)        \
+    X(PyObject, number_four)          /* the protocol that __reduce_ex__() is asked for */ \
     X(PyObject, futures_CancelledError)   /* of concurrent.futures; NULL until it is needed */ \
     X(PyObject, futures_InvalidStateError) /* the same */ \
     X(PyTypeObject, socket_base)      /* _socket.socket; NULL, as the next ones, until it is needed */ \
@@ -59,6 +65,8 @@ struct mtpy_sched;
     X(PyObject, socket_get_default)   /* socket.getdefaulttimeout */ \
     X(PyObject, name_closed)          /* "_closed" */ \
     X(PyObject, name_io_refs)         /* "_io_refs" */
+
+enum { MTPY_WORDS = 256, MTPY_LONGEST_WORD = 32 };
 
 struct mtpy_state {
 #define MTPY_STATE_FIELD_(type, name) type *name;
@@ -72,6 +80,7 @@ struct mtpy_state {
     Py_ssize_t socket_family;  /* offsets of int members of _socket.socket */
     Py_ssize_t socket_kind;
     Py_ssize_t socket_proto;
+    PyObject *clone_words[MTPY_WORDS]; /* short ASCII strs read lately from messages; owned, or NULL */
     struct mt_owner *owner;    /* of buffers that other interpreters use; NULL until one is lent */
     size_t service_threads;    /* OS threads of our own worker pool; they wake nobody by themselves */
 };
