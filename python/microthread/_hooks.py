@@ -70,10 +70,16 @@ def _keep_wakeup_fd() -> None:
         sys.modules["signal"].set_wakeup_fd = set_wakeup_fd
 
 
+def shut_down() -> None:
+    """The end of this interpreter: its micro-threads leave; with the main one all workers end."""
+    _core._shut_down()
+    _core._stop_workers()
+
+
 if sys.version_info < (3, 13):
     _keep_wakeup_fd()
 _imports.install()
 atexit.register(_workers.end)  # after the next one, whose clean-up may need them
-atexit.register(_core._shut_down)
+atexit.register(shut_down)
 os.register_at_fork(after_in_child=_core._after_fork)
 os.register_at_fork(after_in_child=_workers.forget)

@@ -14,7 +14,8 @@
     X(ENOMEM, "out of memory") \
     X(EFIRED, "it has fired already") \
     X(EBUSY, "somebody waits for it") \
-    X(EHOST, "the host language raised an error")
+    X(EHOST, "the host language raised an error") \
+    X(EGONE, "this side was closed")
 
 enum mt_error_number {
     MT_OK_ = 0,

@@ -27,11 +27,18 @@ mt_pipe_fini(struct mt_pipe *pipe, void (*drop)(void *value))
     mt_ring_fini(&pipe->items);
 }
 
+/* The first one in the list, which is to be served now; or NULL. */
 static struct mt_clause *
-front_clause(const struct mt_list *list)
+claim_front(const struct mt_list *list)
 {
-    struct mt_link *link = mt_list_front(list);
-    return link ? MT_CONTAINER_OF(link, struct mt_clause, link) : NULL;
+    struct mt_link *link;
+    while ((link = mt_list_front(list))) {
+        struct mt_clause *clause = MT_CONTAINER_OF(link, struct mt_clause, link);
+        if (MT_LIKELY(mt_wait_claim(clause->wait)))
+            return clause;
+        mt_list_remove(link);
+    }
+    return NULL;
 }
 
 int
@@ -39,7 +46,7 @@ mt_pipe_try_put(struct mt_pipe *pipe, void *value)
 {
     if (MT_UNLIKELY(pipe->is_closed))
         return MT_ECLOSED;
-    struct mt_clause *reader = front_clause(&pipe->readers);
+    struct mt_clause *reader = claim_front(&pipe->readers);
     if (reader) {
         reader->value = value;
         mt_trigger(reader, 0);
@@ -77,7 +84,7 @@ mt_pipe_put(struct mt_pipe *pipe, void *value, mt_time deadline)
 int
 mt_pipe_try_take(struct mt_pipe *pipe, void **value)
 {
-    struct mt_clause *writer = front_clause(&pipe->writers);
+    struct mt_clause *writer = claim_front(&pipe->writers);
     if (MT_LIKELY(pipe->items.count > 0)) {
         *value = mt_ring_pop(&pipe->items);
         if (writer) {
@@ -123,7 +130,7 @@ static void
 trigger_all(struct mt_list *list, int result)
 {
     struct mt_clause *clause;
-    while ((clause = front_clause(list)))
+    while ((clause = claim_front(list)))
         mt_trigger(clause, result);
 }
 

@@ -7,6 +7,8 @@
 #include "base/mt_alloc.h"
 #include "base/mt_error.h"
 
+#include <sched.h>
+
 enum {
     DEADLOCK_INTERVAL = 500 * 1000 * 1000, /* ns until it is asked again whether others may wake us */
     POLL_INTERVAL = 20 * 1000,            /* ns: busy micro-threads leave the reactor alone so long */
@@ -391,6 +393,8 @@ mt_sched_free(struct mt_sched *sched)
 {
     mt_sched_drop_dead(sched);
     mt_mailbox_drain(&sched->mailbox);
+    while (atomic_load(&sched->posting)) /* a few instructions from its end */
+        sched_yield();
     sched->reactor_ops->close(sched->reactor);
     mt_heap_fini(&sched->timers);
     mt_stack_pool_fini(&sched->stacks);
@@ -436,8 +440,25 @@ mt_sched_yield(struct mt_sched *sched)
 void
 mt_sched_post(struct mt_sched *sched, struct mt_mail *mail)
 {
+    if (mt_sched_post_begin(sched, mail))
+        mt_sched_post_end(sched);
+}
+
+bool
+mt_sched_post_begin(struct mt_sched *sched, struct mt_mail *mail)
+{
+    atomic_fetch_add(&sched->posting, 1);
     if (mt_mailbox_post(&sched->mailbox, mail))
-        sched->reactor_ops->wake(sched->reactor);
+        return true;
+    atomic_fetch_sub(&sched->posting, 1);
+    return false;
+}
+
+void
+mt_sched_post_end(struct mt_sched *sched)
+{
+    sched->reactor_ops->wake(sched->reactor);
+    atomic_fetch_sub(&sched->posting, 1);
 }
 
 void
@@ -465,6 +486,7 @@ mt_sched_abandon_waits(struct mt_thread *thread)
 {
     for (struct mt_wait *wait = thread->wait; wait; wait = wait->outer) {
         mt_wait_withdraw(wait);
+        (void)mt_wait_claim(wait);
         for (struct mt_clause *clause = wait->clauses; clause; clause = clause->sibling)
             if (clause->value &&
                 (clause->kind == MT_WAIT_DEFERRED || clause->kind == MT_WAIT_THREAD))

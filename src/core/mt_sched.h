@@ -76,6 +76,7 @@ struct mt_sched {
     bool is_trimming;             /* and there were more to trim */
     size_t external;              /* things under way elsewhere that will wake somebody here */
     struct mt_mailbox mailbox;
+    _Atomic uint32_t posting;     /* OS threads between mt_sched_post_begin() and the end of it */
     struct mt_stack_pool stacks;        /* of the usual size */
     struct mt_stack_pool *other_stacks; /* one for each power of two that was asked for; owned */
     uint64_t next_id;             /* for the next micro-thread */
@@ -128,6 +129,14 @@ mt_sched_leave(struct mt_sched *sched);
 /* Any OS thread, without the lock: have mail delivered in the scheduler's OS thread. */
 void
 mt_sched_post(struct mt_sched *sched, struct mt_mail *mail);
+
+/* The same in two halves, for callers who hold a lock over the first but not over the second, which is
+   a system call. The scheduler exists at the first; it is not freed before the second.
+   Returns whether mt_sched_post_end() is to be called. */
+bool
+mt_sched_post_begin(struct mt_sched *sched, struct mt_mail *mail);
+void
+mt_sched_post_end(struct mt_sched *sched);
 
 /* For one that will never run again: take back its waits, which would still be handed values by those
    who live on. */

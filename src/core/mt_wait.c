@@ -32,6 +32,7 @@ mt_wait_init(struct mt_wait *wait, struct mt_sched *sched)
     wait->fired = NULL;
     wait->timer.node.place = 0;
     wait->timer.ring = time_out;
+    wait->turn = NULL;
     wait->result = MT_PENDING;
     wait->is_counted = false;
 }

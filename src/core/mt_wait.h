@@ -19,6 +19,8 @@
 #include "base/mt_heap.h"
 #include "base/mt_list.h"
 
+#include <stdatomic.h>
+
 struct mt_sched;
 struct mt_thread;
 struct mt_wait;
@@ -40,7 +42,9 @@ enum mt_wait_kind {
     MT_WAIT_NOTICE,   /* the host's object, in whose list a struct mt_ticket waits */
     MT_WAIT_ITEM,     /* struct mt_pipe: the host's queue between OS threads */
     MT_WAIT_ERRAND,   /* struct mt_errand: what is done elsewhere; or NULL, its notice */
-    MT_WAIT_WORD      /* the host's object: a word of memory that interpreters share */
+    MT_WAIT_WORD,     /* the host's object: a word of memory that interpreters share */
+    MT_WAIT_SEND,     /* the host's object: an end of a channel between OS threads */
+    MT_WAIT_RECV      /* the same */
 };
 
 struct mt_clause {
@@ -89,9 +93,20 @@ struct mt_wait {
     struct mt_clause *clauses;   /* all of them */
     struct mt_clause *fired;     /* the one that ended it; NULL: time, cancellation */
     struct mt_timer timer;       /* the deadline, set when there is one */
+    _Atomic int *turn;           /* OS threads without the lock may end it, too: whoever changes this
+                                    from 0 does; NULL: it is ended here only */
     int result;                  /* MT_PENDING, 0 or an error */
     bool is_counted;             /* the host has taken a reference for each clause; for its collector */
 };
+
+/* Before a value is handed over that could not be taken back. False: somebody elsewhere has ended the
+   wait, which does not know it yet; leave it out. */
+static inline bool
+mt_wait_claim(struct mt_wait *wait)
+{
+    int nobody = 0;
+    return MT_LIKELY(!wait->turn) || atomic_compare_exchange_strong(wait->turn, &nobody, 1);
+}
 
 /* A wait of the running micro-thread, without clauses. */
 void

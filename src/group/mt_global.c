@@ -6,12 +6,32 @@
 enum { CACHED_MOST = 16 };
 
 static _Atomic uint64_t next_serial;
+static _Atomic uint64_t next_channel;
+static _Atomic uint32_t forks;
 static _Atomic(void *) cached_blocks[CACHED_MOST];
 
 uint64_t
 mt_global_next_serial(void)
 {
     return atomic_fetch_add(&next_serial, 1);
+}
+
+uint64_t
+mt_global_next_channel(void)
+{
+    return atomic_fetch_add(&next_channel, 1) + 1;
+}
+
+uint32_t
+mt_global_forks(void)
+{
+    return atomic_load_explicit(&forks, memory_order_relaxed);
+}
+
+void
+mt_global_note_fork(void)
+{
+    atomic_fetch_add(&forks, 1);
 }
 
 void *

@@ -89,6 +89,33 @@ mtpy_parse_timeout(PyObject *object, const char *name, mt_time *timeout)
 }
 
 int
+mtpy_parse_capacity(PyObject *object, size_t *capacity)
+{
+    *capacity = SIZE_MAX;
+    if (object == Py_None)
+        return 0;
+    PyObject *index = PyNumber_Index(object);
+    if (!index) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError))
+            PyErr_Format(PyExc_TypeError, "capacity must be an int or None, got %.200s",
+                         Py_TYPE(object)->tp_name);
+        return -1;
+    }
+    Py_ssize_t number = PyLong_AsSsize_t(index);
+    Py_DECREF(index);
+    if (number < 0) {
+        if (!PyErr_Occurred())
+            PyErr_Format(PyExc_ValueError, "capacity must be >= 0 or None, got %zd", number);
+        else if (PyErr_ExceptionMatches(PyExc_OverflowError))
+            PyErr_Format(PyExc_ValueError, "capacity must be from 0 to %zd or None, got %R",
+                         PY_SSIZE_T_MAX, object);
+        return -1;
+    }
+    *capacity = (size_t)number;
+    return 0;
+}
+
+int
 mtpy_parse_slowly(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, const char *format,
                   const char *const *names, ...)
 {

@@ -11,7 +11,7 @@
 #include "python/mtpy_pipe.h"
 #include "python/mtpy_scope.h"
 
-/* Whether time, a descriptor or somebody's errand may end the wait, or the clauses are not counted. */
+/* Whether time, a descriptor, another interpreter or somebody's errand may end the wait, or the clauses are not counted. */
 static bool
 has_hidden_waker(const struct mt_wait *wait)
 {
@@ -20,7 +20,8 @@ has_hidden_waker(const struct mt_wait *wait)
     if (wait->clauses->sibling)
         return !wait->is_counted;
     enum mt_wait_kind kind = wait->clauses->kind;
-    return kind == MT_WAIT_READ || kind == MT_WAIT_WRITE || kind == MT_WAIT_ERRAND;
+    return kind == MT_WAIT_READ || kind == MT_WAIT_WRITE || kind == MT_WAIT_ERRAND ||
+           kind == MT_WAIT_SEND || kind == MT_WAIT_RECV;
 }
 
 /* Whether it is parked where nobody but the owners of what it waits for can wake it. */

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The extension module microthread._core: its functions, its types and its state. */
+#include "python/mtpy_channel.h"
+#include "python/mtpy_clone.h"
 #include "python/mtpy_ends.h"
 #include "python/mtpy_file.h"
 #include "python/mtpy_group.h"
+#include "python/mtpy_interp.h"
+#include "python/mtpy_parcel.h"
 #include "python/mtpy_patch.h"
 #include "python/mtpy_pipe.h"
 #include "python/mtpy_select.h"
@@ -421,7 +425,10 @@ module_exec(PyObject *module)
                       PyExc_RuntimeError) < 0)
         return -1;
     PyObject *sees_frames = mtpy_vm_knows_frames() ? Py_True : Py_False;
-    return PyModule_AddObjectRef(module, "_sees_frames", sees_frames); /* for the tests */
+    if (PyModule_AddObjectRef(module, "_sees_frames", sees_frames) < 0 || /* for the tests */
+        mtpy_channel_add(state) < 0 || mtpy_interp_add(state) < 0 || mtpy_parcel_add(state) < 0)
+        return -1;
+    return 0;
 }
 
 static int
@@ -450,6 +457,7 @@ static void
 module_free(void *module)
 {
     mtpy_owner_fini(mtpy_state_of(module));
+    mtpy_channel_close_all(mtpy_state_of(module));
     (void)module_clear(module);
     if (mtpy_state_of(module)->scheds_lock)
         PyThread_free_lock(mtpy_state_of(module)->scheds_lock);

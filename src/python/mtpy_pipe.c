@@ -238,27 +238,9 @@ pipe_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     PyObject *given = Py_None;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:micro_pipe", names, &given))
         return NULL;
-    size_t capacity = MT_PIPE_UNBOUNDED;
-    if (given != Py_None) {
-        PyObject *index = PyNumber_Index(given);
-        if (!index) {
-            if (PyErr_ExceptionMatches(PyExc_TypeError))
-                PyErr_Format(PyExc_TypeError, "capacity must be an int or None, got %.200s",
-                             Py_TYPE(given)->tp_name);
-            return NULL;
-        }
-        Py_ssize_t number = PyLong_AsSsize_t(index);
-        Py_DECREF(index);
-        if (number < 0) {
-            if (!PyErr_Occurred())
-                PyErr_Format(PyExc_ValueError, "capacity must be >= 0 or None, got %zd", number);
-            else if (PyErr_ExceptionMatches(PyExc_OverflowError))
-                PyErr_Format(PyExc_ValueError, "capacity must be from 0 to %zd or None, got %R",
-                             PY_SSIZE_T_MAX, given);
-            return NULL;
-        }
-        capacity = (size_t)number;
-    }
+    size_t capacity;
+    if (mtpy_parse_capacity(given, &capacity) < 0)
+        return NULL;
     struct mtpy_sched *home = mtpy_sched_get(mtpy_state_by_type(type));
     if (!home)
         return NULL;

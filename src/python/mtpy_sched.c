@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The scheduler of an OS thread as Python sees it: the hooks of the core, signals, deadlock, exit,
    fork. */
+#include "python/mtpy_channel.h"
 #include "python/mtpy_fault.h"
 #include "python/mtpy_group.h"
+#include "python/mtpy_interp.h"
 #include "python/mtpy_scope.h"
 #include "python/mtpy_shared.h"
 
@@ -129,10 +131,27 @@ has_other_os_threads(struct mtpy_sched *sched)
     return count > 1 + sched->state->service_threads;
 }
 
+/* Whether a micro-thread waits for a channel that another interpreter has the other side of. */
+static bool
+has_hope_elsewhere(struct mtpy_sched *sched)
+{
+    struct mt_list *live = &sched->core->live;
+    for (struct mt_link *link = mt_list_front(live); link; link = mt_list_after(live, link)) {
+        const struct mt_thread *thread = MT_CONTAINER_OF(link, struct mt_thread, live);
+        for (const struct mt_wait *wait = thread->wait; wait; wait = wait->outer)
+            for (const struct mt_clause *clause = wait->clauses; clause; clause = clause->sibling)
+                if (mtpy_channel_is_hopeful(sched->state, clause))
+                    return true;
+    }
+    return false;
+}
+
 static bool
 hook_deadlock(struct mt_sched *core)
 {
     struct mtpy_sched *sched = mtpy_sched_of(core);
+    if (has_hope_elsewhere(sched))
+        return false;
     if (sched->is_exiting) {
         sched->is_stuck = true;
         mt_thread_cancel_wait(core->main);
@@ -422,6 +441,8 @@ mtpy_sched_after_fork(struct mtpy_state *state)
     for (struct mtpy_sched *sched = state->scheds; sched; sched = sched->next)
         if (sched->tstate == tstate)
             here = sched;
+    mt_global_note_fork();
+    mtpy_interp_after_fork(state);
     state->scheds = here;
     state->scheds_lock = NULL; /* it may be held by one that is not there any more */
     state->service_threads = 0;

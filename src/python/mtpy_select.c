@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* select() over pipes, deferreds, micro-threads, descriptors and timers. Exactly one case happens:
+/* select() over pipes, channels, deferreds, micro-threads, descriptors and timers. Exactly one case happens:
    first every case is tried in turn from a random one on; if none is ready each gets a clause in one
    wait, and the first that is triggered takes the others back. Up to eight cases need no memory but
    the caller's stack. */
+#include "python/mtpy_channel.h"
+#include "python/mtpy_clone.h"
 #include "python/mtpy_select.h"
 
 #include <errno.h>
@@ -36,7 +38,12 @@ mtpy_case_new(struct mtpy_state *state, enum mtpy_case_kind kind, PyObject *obje
 enum { CASES_WITHOUT_MEMORY = 8 };
 
 struct entry {
-    struct mt_fd_clause clause; /* of any kind; fd and events only for descriptors */
+    union {
+        struct mt_clause clause; /* of any kind */
+        struct mt_fd_clause fd_clause; /* for descriptors */
+        struct mt_channel_case channel_case; /* for channels */
+    };
+    struct mt_message *message; /* to send; owned until it is sent */
     enum mtpy_case_kind kind;
     PyObject *object;           /* borrowed from the arguments, as the next; NULL: a pipe that is gone */
     PyObject *value;
@@ -54,6 +61,7 @@ read_case(struct mtpy_state *state, struct entry *entry, PyObject *given, Py_ssi
 {
     PyTypeObject *type = Py_TYPE(given);
     entry->object = given;
+    entry->message = NULL;
     if (type == state->case_type) {
         const struct mtpy_case *its = (const struct mtpy_case *)given;
         entry->kind = its->kind;
@@ -62,6 +70,8 @@ read_case(struct mtpy_state *state, struct entry *entry, PyObject *given, Py_ssi
         entry->number = its->number;
         if (its->object && Py_IS_TYPE(its->object, state->writer_type))
             entry->object = mtpy_writer_pipe(its->object);
+        if (entry->kind == MTPY_CASE_SENDING)
+            return mtpy_clone_encode(state, entry->value, &entry->message);
         return 0;
     }
     if (PyObject_TypeCheck(given, state->deferred_type)) {
@@ -73,8 +83,9 @@ read_case(struct mtpy_state *state, struct entry *entry, PyObject *given, Py_ssi
         return 0;
     }
     PyErr_Format(PyExc_TypeError,
-                 "case %zd must be pipe.taking(), pipe.putting(obj), readable(fd), writable(fd), "
-                 "after(seconds), a deferred or a micro_thread, got %.200s",
+                 "case %zd must be pipe.taking(), pipe.putting(obj), channel.receiving(), "
+                 "channel.sending(obj), readable(fd), writable(fd), after(seconds), a deferred or "
+                 "a micro_thread, got %.200s",
                  index, type->tp_name);
     return -1;
 }
@@ -107,6 +118,34 @@ try_thread(struct selection *selection, struct mtpy_thread *thread, PyObject **v
     return 0;
 }
 
+/* A message was sent or received. New, or NULL. */
+static PyObject *
+finish_channel(struct selection *selection, struct entry *entry, struct mt_message *message)
+{
+    if (entry->kind == MTPY_CASE_RECEIVING)
+        return mtpy_end_read(selection->sched->state, message);
+    entry->message = NULL; /* it is the channel's */
+    return Py_NewRef(Py_None);
+}
+
+/* The same as the next one, for an end of a channel. */
+static int
+try_channel(struct selection *selection, struct entry *entry, PyObject **value)
+{
+    struct mtpy_end *end = (struct mtpy_end *)entry->object;
+    struct mt_sched *core = selection->sched->core;
+    if (mtpy_end_check_open(end) < 0)
+        return -1;
+    void *message = entry->message;
+    bool is_send = entry->kind == MTPY_CASE_SENDING;
+    int error = is_send ? mt_channel_try_send(core, end->core, message)
+                        : mt_channel_try_recv(core, end->core, &message);
+    if (error == MT_EFULL || error == MT_EEMPTY)
+        return 0;
+    *value = error ? mtpy_end_raise(end, error) : finish_channel(selection, entry, message);
+    return *value ? 1 : -1;
+}
+
 /* 1 when it went ahead, with *value new; 0 when it would wait; -1 with an exception. */
 static int
 try_entry(struct selection *selection, struct entry *entry, PyObject **value)
@@ -121,6 +160,9 @@ try_entry(struct selection *selection, struct entry *entry, PyObject **value)
         return (*value = mtpy_deferred_result(entry->object)) ? 1 : -1;
     case MTPY_CASE_THREAD:
         return try_thread(selection, (struct mtpy_thread *)entry->object, value);
+    case MTPY_CASE_RECEIVING:
+    case MTPY_CASE_SENDING:
+        return try_channel(selection, entry, value);
     case MTPY_CASE_PUTTING:
         if (!entry->object) {
             mtpy_pipe_raise_closed(selection->sched->state);
@@ -143,12 +185,13 @@ try_entry(struct selection *selection, struct entry *entry, PyObject **value)
     return is_ready;
 }
 
-/* Put its clause where it will be triggered. Returns 0 or an error. */
+/* Put its clause where it will be triggered; a channel's comes into the turn. Returns 0 or an error. */
 static int
-watch_entry(struct selection *selection, struct mt_wait *wait, struct entry *entry)
+watch_entry(struct selection *selection, struct mt_wait *wait, struct mt_channel_turn *turn,
+            struct entry *entry)
 {
     struct mt_sched *core = selection->sched->core;
-    struct mt_clause *clause = &entry->clause.base;
+    struct mt_clause *clause = &entry->clause;
     struct mt_list *list = NULL;
     switch (entry->kind) {
     case MTPY_CASE_TAKING:
@@ -177,10 +220,17 @@ watch_entry(struct selection *selection, struct mt_wait *wait, struct entry *ent
     case MTPY_CASE_WRITABLE: {
         bool is_read = entry->kind == MTPY_CASE_READABLE;
         mt_wait_add(wait, clause, is_read ? MT_WAIT_READ : MT_WAIT_WRITE, NULL);
-        entry->clause.fd = (int)entry->number;
-        entry->clause.events = is_read ? MT_FD_READ : MT_FD_WRITE;
-        entry->clause.is_kept = false;
-        return core->reactor_ops->watch(core->reactor, &entry->clause);
+        entry->fd_clause.fd = (int)entry->number;
+        entry->fd_clause.events = is_read ? MT_FD_READ : MT_FD_WRITE;
+        entry->fd_clause.is_kept = false;
+        return core->reactor_ops->watch(core->reactor, &entry->fd_clause);
+    }
+    case MTPY_CASE_RECEIVING:
+    case MTPY_CASE_SENDING: {
+        struct mtpy_end *end = (struct mtpy_end *)entry->object;
+        mt_channel_turn_add(turn, &entry->channel_case, end->core, end->side, entry->message,
+                            &end->home);
+        return 0;
     }
     case MTPY_CASE_AFTER:
         return 0; /* the wait's own deadline */
@@ -203,22 +253,26 @@ unwatch_entry(struct entry *entry, bool is_done)
 
 /* The value of the entry whose clause was triggered with `result`. New, or NULL. */
 static PyObject *
-finish_entry(struct mtpy_state *state, struct entry *entry, int result)
+finish_entry(struct selection *selection, struct entry *entry, int result)
 {
     switch (entry->kind) {
+    case MTPY_CASE_RECEIVING:
+    case MTPY_CASE_SENDING:
+        return result ? mtpy_end_raise((struct mtpy_end *)entry->object, result)
+                      : finish_channel(selection, entry, entry->channel_case.message);
     case MTPY_CASE_TAKING:
-        return result ? mtpy_pipe_raise_take(entry->object, result) : entry->clause.base.value;
+        return result ? mtpy_pipe_raise_take(entry->object, result) : entry->clause.value;
     case MTPY_CASE_PUTTING:
         /* The pipe may be gone, if it was put into by way of its writing end. */
         return !result                ? Py_NewRef(Py_None)
-               : result == MT_ECLOSED ? mtpy_pipe_raise_closed(state)
+               : result == MT_ECLOSED ? mtpy_pipe_raise_closed(selection->sched->state)
                                       : mtpy_raise(result);
     case MTPY_CASE_DEFERRED:
         return mtpy_deferred_result(entry->object);
     case MTPY_CASE_THREAD:
         return mtpy_thread_outcome((struct mtpy_thread *)entry->object);
     default:
-        if (!result && mt_fd_clause_is_stale(&entry->clause))
+        if (!result && mt_fd_clause_is_stale(&entry->fd_clause))
             result = mt_error_from_errno(EBADF); /* closed before it was our turn */
         return result ? mtpy_raise(result) : Py_NewRef(Py_None);
     }
@@ -248,30 +302,38 @@ wait_for_one(struct selection *selection, mt_time timeout, Py_ssize_t *index)
     struct entry *entries = selection->entries;
     Py_ssize_t soonest = -1, watched = 0;
     struct mt_wait wait;
+    struct mt_channel_turn turn;
     mt_wait_init(&wait, sched->core);
+    mt_channel_turn_init(&turn, &wait, sched->core);
     int error = 0;
     for (Py_ssize_t i = 0; i < selection->count && !error; i++) {
         if (entries[i].kind == MTPY_CASE_AFTER && entries[i].number < timeout) {
             timeout = entries[i].number;
             soonest = i;
         }
-        error = watch_entry(selection, &wait, &entries[i]);
+        error = watch_entry(selection, &wait, &turn, &entries[i]);
         watched++;
     }
-    Py_ssize_t counted = error ? 0 : count_clauses(selection, &wait);
-    if (error)
+    struct mt_channel_case *done = error ? NULL : mt_channel_turn_begin(&turn);
+    Py_ssize_t counted = error || done ? 0 : count_clauses(selection, &wait);
+    if (error || done) {
         mt_wait_withdraw(&wait);
-    else
+    } else {
         error = mt_wait_park(&wait, mt_sched_deadline(sched->core, timeout));
+        done = mt_channel_turn_end(&turn);
+    }
     while (counted-- > 0)
         Py_DECREF(mtpy_thread_of(wait.thread));
-    struct entry *fired =
-        wait.fired ? MT_CONTAINER_OF(wait.fired, struct entry, clause.base) : NULL;
+    struct entry *fired = wait.fired ? MT_CONTAINER_OF(wait.fired, struct entry, clause) : NULL;
+    if (done) { /* whatever else may have come since: this has happened */
+        fired = MT_CONTAINER_OF(done, struct entry, channel_case);
+        error = done->result;
+    }
     for (Py_ssize_t i = 0; i < watched; i++)
         unwatch_entry(&entries[i], &entries[i] == fired && !error);
     if (fired) {
         *index = fired - entries;
-        return finish_entry(sched->state, fired, error);
+        return finish_entry(selection, fired, error);
     }
     if (error == MT_ETIMEDOUT && soonest >= 0) {
         *index = soonest;
@@ -355,6 +417,8 @@ mtpy_select(struct mtpy_state *state, PyObject *const *args, Py_ssize_t nargs, P
         read++;
     if (read == nargs)
         result = run_selection(&selection, timeout);
+    for (Py_ssize_t i = 0; i < read; i++)
+        mt_message_free(selection.entries[i].message);
     if (selection.entries != few)
         PyMem_Free(selection.entries);
     return result;

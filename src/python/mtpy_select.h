@@ -12,6 +12,8 @@ extern PyType_Spec mtpy_case_spec;
 enum mtpy_case_kind {
     MTPY_CASE_TAKING,   /* object: a micro_pipe */
     MTPY_CASE_PUTTING,  /* object: a micro_pipe or its writing end, value: what to put */
+    MTPY_CASE_RECEIVING, /* object: a RecvChannel */
+    MTPY_CASE_SENDING,  /* object: a SendChannel, value: what to send */
     MTPY_CASE_READABLE, /* number: a descriptor */
     MTPY_CASE_WRITABLE, /* number: a descriptor */
     MTPY_CASE_AFTER,    /* number: ns */

@@ -14,6 +14,7 @@ struct mt_fault_home;
 struct mt_files;
 struct mt_owner;
 struct mt_pipe;
+struct mt_realm;
 struct mtpy_scope;
 struct mtpy_sched;
 
@@ -41,6 +42,11 @@ struct mtpy_sched;
     X(PyObject, name_append)          /* "append" */ \
     X(PyObject, name_put_slowly)      /* "_put_slowly" */ \
     X(PyObject, name_get_slowly)      /* "_get_slowly" */ \
+    X(PyTypeObject, recv_channel_type) /* interpreters.RecvChannel */ \
+    X(PyTypeObject, send_channel_type) /* interpreters.SendChannel */ \
+    X(PyTypeObject, worker_type)      /* an interpreter's OS thread */ \
+    X(PyTypeObject, parcel_type)      /* a message within a message */ \
+    X(PyObject, ends_by_number)       /* dict: of an open end: its address, as an int */ \
     X(PyObject, MicroThreadExit)      \
     X(PyObject, Cancelled)            \
     X(PyObject, PipeClosed)           \
@@ -82,6 +88,9 @@ struct mtpy_state {
     Py_ssize_t socket_proto;
     PyObject *clone_words[MTPY_WORDS]; /* short ASCII strs read lately from messages; owned, or NULL */
     struct mt_owner *owner;    /* of buffers that other interpreters use; NULL until one is lent */
+    struct mt_list ends;       /* struct mtpy_end: the ends of channels that are open here */
+    int64_t interpreter_id;
+    struct mt_realm *realm;    /* whose interpreter this is; NULL: nobody's. Outlives the interpreter */
     size_t service_threads;    /* OS threads of our own worker pool; they wake nobody by themselves */
 };
 
@@ -347,6 +356,10 @@ mtpy_parse_timeout(PyObject *object, const char *name, mt_time *timeout);
 /* The same without None: a duration. */
 int
 mtpy_parse_seconds(PyObject *object, const char *name, mt_time *span);
+
+/* How many fit in, or None: SIZE_MAX. Returns 0, or -1 with an exception that names the argument. */
+int
+mtpy_parse_capacity(PyObject *object, size_t *capacity);
 
 /* Vectorcall arguments by a PyArg format; for the paths that are not hot. Borrowed results. */
 int

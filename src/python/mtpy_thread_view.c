@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* How a micro_thread shows itself: name, state, what it waits for, where it stands. */
+#include "python/mtpy_channel.h"
 #include "python/mtpy_ends.h"
 #include "python/mtpy_group.h"
 #include "python/mtpy_shared.h"
@@ -114,6 +115,9 @@ describe_clause(const struct mt_clause *clause)
         return mtpy_sync_describe(clause);
     case MT_WAIT_WORD:
         return mtpy_shared_describe(clause->object);
+    case MT_WAIT_SEND:
+    case MT_WAIT_RECV:
+        return mtpy_channel_describe(clause);
     }
     Py_XDECREF(what);
     return text;

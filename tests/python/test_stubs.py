@@ -12,7 +12,7 @@ from microthread import _core
 STUB = pathlib.Path(__file__).resolve().parents[2] / "python" / "microthread" / "_core.pyi"
 TREE = ast.parse(STUB.read_text(encoding="utf-8"))
 ONLY_IN_STUB = {"HasFileno"}  # a protocol for the reader
-ONLY_IN_MODULE = {"ends"}  # for the package's own files
+ONLY_IN_MODULE = {"ends", "parcel", "worker"}  # for the package's own files
 
 
 def parameters_of_stub(function):

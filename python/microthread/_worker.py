@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: MIT
+"""What an interpreter of interpreters.create() runs: it serves requests until it is told to stop.
+
+A request is (kind, reply, parcel): reply is the sending end of a channel that gets one answer, (True,
+value) or (False, type_name, message, formatted, parcel of the exception or None), and closes with the
+request whatever happens, so nobody waits in vain.
+"""
+
+import sys
+import traceback
+
+from microthread import _core, _functions
+
+_REFUSAL = "does not support loading in subinterpreters"
+
+_main: dict = vars(sys.modules["__main__"])
+_running: dict[int, _core.micro_thread] = {}  # by the id of the channel for the answer
+
+
+def serve() -> None:
+    """The main micro-thread of the interpreter; returns when it has stopped."""
+    worker = _core._worker_here()
+    requests, stop = worker.take_ends()
+    server = _core.spawn(_take_requests, worker, requests)
+    server.name = "server"
+    worker.announce()
+    try:
+        stop.recv()
+    except (EOFError, SystemExit, KeyboardInterrupt):
+        pass  # told to; or some micro-thread has ended the whole interpreter
+    worker.stop()
+    server.cancel()
+    requests.close()
+    _core._shut_down()
+
+
+def _take_requests(worker, requests):
+    for kind, reply, parcel in requests:
+        if kind == "cancel":
+            thread = _running.get(parcel)
+            if thread is not None:
+                thread.cancel()
+            continue
+        thread = _core.spawn(_KINDS[kind], worker, reply, parcel)
+        _running[reply.id] = thread
+        thread.add_done_callback(_Ended(reply))
+
+
+class _Ended:
+    """Called when a request's micro-thread is done, also if it never ran: the answer is over."""
+
+    def __init__(self, reply):
+        self._reply = reply
+
+    def __call__(self, thread):
+        _running.pop(self._reply.id, None)
+        if thread.cancelled():
+            _answer(self._reply, (None,))
+        self._reply.close()
+
+
+def _answer(reply, message):
+    try:
+        reply.send_nowait(message)
+    except (_core.PipeClosed, ValueError):
+        pass  # nobody wants to know
+
+
+def _call(worker, reply, parcel):
+    try:
+        described, args, kwargs = parcel.open()
+        value = _functions.find(described)(*args, **kwargs)
+        message = (True, None if value is None else _core._pack(value))
+    except _core.Cancelled:
+        raise
+    except _core.MicroThreadExit:
+        if worker.is_stopping:
+            raise
+        message = (True, None)
+    except BaseException as exception:
+        message = _failure(exception)
+        _forget(exception)
+    _answer(reply, message)
+
+
+def _run(worker, reply, parcel):
+    try:
+        source, names = parcel.open()
+        _main.update(names)
+        exec(compile(source, "<run>", "exec"), _main)
+        message = (True, None)
+    except _core.Cancelled:
+        raise
+    except _core.MicroThreadExit:
+        if worker.is_stopping:
+            raise
+        message = (True, None)
+    except BaseException as exception:
+        message = _failure(exception)
+        _forget(exception)
+    finally:
+        worker.end()
+    _answer(reply, message)
+
+
+def _prepare(worker, reply, parcel):
+    try:
+        _main.update(parcel.open())
+        message = (True, None)
+    except Exception as exception:
+        message = _failure(exception)
+    _answer(reply, message)
+
+
+_KINDS = {"call": _call, "run": _run, "prepare": _prepare}
+
+
+def _failure(exception):
+    """The answer that says what was raised, without the frames of this file."""
+    if isinstance(exception, ImportError) and _REFUSAL in str(exception):
+        exception = _explain(exception)
+    trace = exception.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename in (__file__, _functions.__file__):
+        trace = trace.tb_next
+    cls = type(exception)
+    name = cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    try:
+        text = str(exception)
+    except Exception:
+        text = "<the exception's text cannot be had>"
+    try:
+        formatted = "".join(traceback.format_exception(cls, exception, trace))
+    except Exception:
+        formatted = f"{name}: {text}\n"
+    try:
+        parcel = _core._pack(exception)
+    except Exception:
+        parcel = None
+    return (False, name, text, formatted, parcel)
+
+
+def _explain(refusal):
+    told = ImportError(
+        f"{refusal}; an interpreter of create(own_gil=False) can load it", name=refusal.name,
+        path=refusal.path,
+    )
+    return told.with_traceback(refusal.__traceback__)
+
+
+def _forget(exception):
+    """Its frames are of no use any more, and may hold much."""
+    exception.__traceback__ = None

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""The end of the process with interpreters in every phase of their lives: clean, whatever they do."""
+import sys
+
+import pytest
+
+from support import HERE, check_script, run_script
+
+START = f"""
+import sys
+sys.path.insert(0, {str(HERE)!r})
+import microthread
+from microthread import sleep, spawn
+from microthread.interpreters import create, create_channel
+def nap():
+    microthread.sleep(100)
+def spin():
+    while True:
+        pass
+def swallow():
+    def stay():
+        while True:
+            try:
+                microthread.sleep(100)
+            except BaseException:
+                pass
+    microthread.spawn(stay)
+    microthread.sleep(0.001)
+def wait_for(receiver):
+    receiver.recv()
+microthread.excepthook = lambda args: None
+"""
+
+PHASES = {
+    "starting": "spawn(create); sleep({n} * 0.002)",
+    "three starting": "for _ in range(3): spawn(create)\nsleep({n} * 0.003)",
+    "idle": "one = create()",
+    "sleeping": "one, two = create(), create(); one.spawn(nap); two.spawn(nap); sleep({n} * 0.001)",
+    "in a channel": "one, two = create(), create(); ends = create_channel()\n"
+                    "one.spawn(wait_for, ends[0]); two.spawn(wait_for, ends[0]); sleep({n} * 0.001)",
+    "calling": "one = create(); spawn(one.call, nap); sleep(0.001)",
+    "running": "one = create(); spawn(one.run, 'import microthread; microthread.sleep(100)'); sleep(0.01)",
+    "closing": "one = create(); one.spawn(nap); spawn(one.close); sleep({n} * 0.0005)",
+    "swallowing": "one = create(); one.call(swallow)",
+    "sys.exit": "one = create(); one.spawn(nap); sys.exit()",
+    "own_gil=False": "one = create(own_gil=False); one.spawn(nap); sleep({n} * 0.001)",
+    "of another": "one = create(); one.run('from microthread.interpreters import create; two = create()')",
+    "another OS thread": "import threading\nthreading.Thread(target=lambda: create().call(nap),"
+                         " daemon=True).start(); sleep({n} * 0.005)",
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("n", [0, 3])
+def test_exit_is_clean(phase, n):
+    done = run_script(START + PHASES[phase].format(n=n), timeout=60)
+    report = f"{done.returncode} {done.timed_out}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0 and not done.timed_out and "Fatal" not in done.stderr, report
+    if phase != "another OS thread":  # whose thread reports that its call did not end well
+        assert not done.stderr, report
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="one GIL: a busy one lets nobody else run")
+def test_exit_interrupts_a_busy_interpreter():
+    check_script(START + "one = create(); one.spawn(spin); sleep(0.02); print('ok')", timeout=60)
+
+
+def test_finally_blocks_there_run_at_exit():
+    check_script(START + """
+def careful():
+    try:
+        microthread.sleep(100)
+    finally:
+        microthread.sleep(0.2)
+        print("ok", flush=True)
+one = create()
+one.spawn(careful)
+sleep(0.02)
+""", timeout=60)
+
+
+def test_exit_handler_that_comes_later_cannot_create():
+    check_script(START + """
+import atexit
+def late():
+    try:
+        create()
+    except RuntimeError as error:
+        assert "the process is ending" in str(error)
+        print("ok")
+microthread._hooks.atexit.unregister(microthread._hooks.shut_down)
+atexit.register(late)
+atexit.register(microthread._hooks.shut_down)
+one = create()
+""", timeout=60)
+
+
+def test_fork_once_all_are_closed():
+    check_script(START + """
+import os, warnings
+from microthread.interpreters import InterpreterClosed, list_all
+warnings.simplefilter("ignore")  # of an OS thread that is just ending
+one = create()
+one.close()
+pid = os.fork()
+if pid == 0:
+    try:
+        one.call(nap)
+    except InterpreterClosed:
+        assert len(list_all()) == 1
+        two = create()
+        assert two.call(len, "abc") == 3
+        print("child", flush=True)
+    sys.exit()
+assert os.waitpid(pid, 0)[1] == 0
+print("ok")
+""", expected="child\nok\n", timeout=60)
+
+
+def test_subprocesses_of_either_side():
+    check_script(START + """
+import subprocess
+def run():
+    import subprocess, sys
+    return subprocess.run([sys.executable, "-c", "print(5)"], capture_output=True).stdout
+one = create()
+assert one.call(run) == run() == b"5\\n"
+print("ok")
+""", timeout=60)
