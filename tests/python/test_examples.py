@@ -130,6 +130,10 @@ def test_pipeline_over_another_file(tmp_path):
     assert run("pipeline.py", "p", tmp_path / "words") == ["   1  apple", "   2  pear", "   3  plum"]
 
 
+def test_primes_parallel():
+    assert run("primes_parallel.py", "3000", "2") == ["430 primes below 3000"]
+
+
 @pytest.mark.parametrize("count", [1, 10, 100])
 def test_sieve(count):
     primes = [n for n in range(2, 600) if all(n % d for d in range(2, n))][:count]
