@@ -4,10 +4,13 @@
        load echo  PORT CONNECTIONS SIZE MESSAGES SECONDS SPIN
        load churn PORT CONNECTIONS SIZE MESSAGES SECONDS SPIN
        load http  PORT CONNECTIONS SIZE MESSAGES SECONDS SPIN
+       load wsgi  PORT CONNECTIONS SIZE MESSAGES SECONDS SPIN
 
    echo: CONNECTIONS sockets, each sends SIZE bytes, waits for the same bytes, sends the next.
    churn: CONNECTIONS clients at a time; each connects, does that once, closes, and again.
    http: as echo, but each sends a GET request and waits for the HTTP_HEAD below and SIZE bytes.
+   wsgi: as http, but the response may be any 200 whose length is always that of the first one, with a
+   body of SIZE bytes.
    SPIN 1: poll without sleeping, so that the server never pays for waking this process.
 
    It warms up, prints "READY", waits for a line on stdin, runs, prints one line of JSON, waits for
@@ -62,6 +65,7 @@ static char *message;      /* what everybody sends */
 static size_t message_size;
 static char *expected;     /* what comes back */
 static size_t expected_size;
+static size_t compared_size; /* so many of its first bytes must be as expected */
 static char *reply;        /* where a piece of a reply lands */
 static uint32_t *latency;  /* ns of each reply in this phase, option.most of them */
 static size_t begun, done; /* messages of this phase */
@@ -171,7 +175,8 @@ client_receive(struct client *c)
         }
         die("recv");
     }
-    if (memcmp(reply, expected + c->received, (size_t)n) != 0) {
+    size_t rest = c->received < compared_size ? compared_size - c->received : 0;
+    if (memcmp(reply, expected + c->received, (size_t)n < rest ? (size_t)n : rest) != 0) {
         errno = EBADMSG;
         die("a reply differs from what was expected");
     }
@@ -278,28 +283,61 @@ make_text(const char *head, size_t *size)
     return text;
 }
 
-static void
-make_messages(bool is_http)
+/* The bytes of one whole response with a body of option.size bytes, asked for on a connection of its
+   own. */
+static size_t
+measure_response(void)
 {
-    if (!is_http) {
+    static char buffer[1 << 16];
+    struct client c = {.fd = -1};
+    size_t size = 0;
+    char *end = NULL;
+    client_connect(&c);
+    if (fcntl(c.fd, F_SETFL, 0) < 0 ||
+        send(c.fd, message, message_size, MSG_NOSIGNAL) != (ssize_t)message_size) {
+        die("the first request");
+    }
+    while (end == NULL || size < (size_t)(end - buffer) + 4 + option.size) {
+        ssize_t n = recv(c.fd, buffer + size, sizeof buffer - 1 - size, 0);
+        if (n <= 0) {
+            die("the first response");
+        }
+        size += (size_t)n;
+        buffer[size] = '\0';
+        end = strstr(buffer, "\r\n\r\n");
+    }
+    close(c.fd);
+    return size;
+}
+
+static void
+make_messages(const char *mode)
+{
+    if (strcmp(mode, "http") != 0 && strcmp(mode, "wsgi") != 0) {
         message = expected = make_text("", &message_size);
-        expected_size = message_size;
+        compared_size = expected_size = message_size;
+        return;
+    }
+    message = strdup(HTTP_REQUEST);
+    message_size = strlen(HTTP_REQUEST);
+    if (strcmp(mode, "wsgi") == 0) {
+        expected = strdup("HTTP/1.1 200 ");
+        compared_size = strlen(expected);
+        expected_size = measure_response();
         return;
     }
     char head[128];
     snprintf(head, sizeof head, HTTP_HEAD, option.size);
     expected = make_text(head, &expected_size);
-    message = strdup(HTTP_REQUEST);
-    message_size = strlen(HTTP_REQUEST);
+    compared_size = expected_size;
 }
 
 int
 main(int argc, char **argv)
 {
-    bool is_http = argc == 8 && strcmp(argv[1], "http") == 0;
-    if (argc != 8 ||
-        (strcmp(argv[1], "echo") != 0 && strcmp(argv[1], "churn") != 0 && !is_http)) {
-        fprintf(stderr, "usage: load echo|churn|http PORT CONNECTIONS SIZE MESSAGES SECONDS SPIN\n");
+    if (argc != 8 || (strcmp(argv[1], "echo") != 0 && strcmp(argv[1], "churn") != 0 &&
+                      strcmp(argv[1], "http") != 0 && strcmp(argv[1], "wsgi") != 0)) {
+        fprintf(stderr, "usage: load echo|churn|http|wsgi PORT CONNECTIONS SIZE MESSAGES SECONDS SPIN\n");
         return 2;
     }
     option.churn = strcmp(argv[1], "churn") == 0;
@@ -311,13 +349,16 @@ main(int argc, char **argv)
     option.spin = number(argv[7], 0, 1) != 0;
 
     clients = calloc(option.clients, sizeof *clients);
-    make_messages(is_http);
-    reply = malloc(expected_size);
     size_t warm = option.clients * 2 > 500 ? option.clients * 2 : 500;
     latency = malloc((option.most > warm ? option.most : warm) * sizeof *latency);
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (clients == NULL || reply == NULL || latency == NULL || epoll_fd < 0) {
+    if (clients == NULL || latency == NULL || epoll_fd < 0) {
         die("setup");
+    }
+    make_messages(argv[1]);
+    reply = malloc(expected_size);
+    if (reply == NULL) {
+        die("malloc");
     }
     for (size_t i = 0; i < option.clients; i++) {
         clients[i].fd = -1;

@@ -37,7 +37,8 @@ def measure(server_command, load, case, kind, seconds, cpus, env):
     generator = None
     server = start(server_command, server_cpu, env=env)
     try:
-        word, port = line_from(server, "the server", START_LIMIT).split()
+        word, port, *worker = line_from(server, "the server", START_LIMIT).split()
+        pid = int(worker[0]) if worker else server.pid  # who does the work, if it is a child
         if word != "PORT":
             raise Failed(f"the server said {word!r}, not its port")
         generator = start([load, kind, port, str(case["connections"]), str(case["size"]),
@@ -45,11 +46,11 @@ def measure(server_command, load, case, kind, seconds, cpus, env):
         if line_from(generator, "the load", START_LIMIT) != "READY":
             raise Failed("the load did not get ready")
         time.sleep(SETTLE)
-        before = cpu_time(server.pid)
+        before = cpu_time(pid)
         say(generator)
         seen = json.loads(line_from(generator, "the load", seconds + START_LIMIT))
         time.sleep(SETTLE)
-        used = cpu_time(server.pid) - before
+        used = cpu_time(pid) - before
         say(generator)
         if server.poll() is not None:
             raise Failed(f"the server ended: status {server.returncode}")

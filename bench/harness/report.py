@@ -100,7 +100,7 @@ def extras(results, name, cases, shown):
     """What memory and the servers show beside their value."""
     if name == "memory":
         text, kinds = MEMORY_EXTRAS, ("seconds", "mappings", "tables")
-    elif name in ("echo", "churn", "http"):
+    elif name in ("echo", "churn", "http", "gunicorn"):
         text, kinds = CLIENT_EXTRAS, ()
     else:
         return

@@ -63,6 +63,8 @@ TARGETS = [
     Target("clone of 1,000 ints, to pickle's", "clone", "ints-1000", 1, "×", peer="pickle"),
     Target("clone of 100 dicts, to pickle's", "clone", "dicts-100", 0.75, "×", peer="pickle"),
     Target("clone of 1 MiB of bytes, to pickle's", "clone", "bytes-1MiB", 1, "×", peer="pickle"),
+    Target("gunicorn, a request, to its gevent worker's (1.5 times the requests)", "gunicorn", "50", 0.67, "×",
+           peer="gevent"),
     Target("100,000 timers", "timers", "100000", 1, "s"),
     Target("parallel_map of 10,000 sleeps, 1,000 at once", "parallel_map", "limit-1000", 60, "ms"),
     Target("10,000 small files by 16 readers, to a plain loop", "files", "small", 2, "×", peer="builtin"),

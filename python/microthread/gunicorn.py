@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""A worker class for gunicorn: gunicorn -k microthread.gunicorn.Worker app:application
+
+Each connection is served by a micro-thread; the standard library is patched in the worker process
+before the application is loaded, so that the application's own blocking calls let the others go on.
+gunicorn's settings mean what they mean for its other asynchronous workers: worker_connections (how
+many at a time for each listening socket), keepalive, timeout, graceful_timeout, max_requests.
+"""
+
+import errno
+import os
+import sys
+from time import monotonic
+from typing import Any
+
+from gunicorn.workers.base_async import AsyncWorker
+
+from microthread import BoundedSemaphore, Event, _core, move_on_after, patch, sleep, spawn
+from microthread import socket as _socket
+
+_BEAT = 1.0  # seconds between two signs of life to gunicorn's master
+
+
+class Worker(AsyncWorker):
+    """Serves every connection in a micro-thread."""
+
+    def init_process(self) -> None:
+        patch.all()
+        for each in self.sockets:
+            each.sock = _socket.socket(fileno=each.sock.detach())
+        self._leave = Event()
+        self._handlers: set[_core.micro_thread] = set()
+        super().init_process()
+
+    def timeout_ctx(self) -> Any:
+        """Around the wait for the next request of a connection that is kept alive."""
+        return move_on_after(self.cfg.keepalive)
+
+    def run(self) -> None:
+        """Serve until the master says to leave, and then what has begun, for graceful_timeout seconds."""
+        acceptors = [spawn(self._accept, listener) for listener in self.sockets]
+        while self.alive:
+            self.notify()
+            self._leave.wait(_BEAT)
+        for acceptor in acceptors:
+            acceptor.cancel()
+        for acceptor in acceptors:
+            acceptor._join()  # it may have a connection in its hands
+        # The listening sockets stay open: gunicorn asks them for their names at each request.
+        deadline = monotonic() + self.cfg.graceful_timeout
+        while self._handlers and monotonic() < deadline:
+            self.notify()
+            self._wait_for_handlers(min(_BEAT, max(0.0, deadline - monotonic())))
+        if self._handlers:
+            self.log.warning("Worker graceful timeout (pid:%s)", self.pid)
+            for thread in self._handlers:
+                thread.cancel()
+            self._wait_for_handlers(_BEAT)
+
+    def notify(self) -> None:
+        super().notify()
+        if self.ppid != os.getppid():
+            self.log.info("Parent changed, shutting down: %s", self)
+            sys.exit(0)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        super().handle_exit(sig, frame)
+        self._leave.set()
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
+        try:
+            return super().handle_request(listener_name, req, sock, addr)
+        finally:
+            if not self.alive:  # max_requests
+                self._leave.set()
+
+    # ---- connections ----
+
+    def _accept(self, listener: Any) -> None:
+        room = BoundedSemaphore(self.worker_connections)
+        while True:
+            room.acquire()
+            try:
+                client, address = listener.sock.accept()
+            except OSError as error:
+                room.release()
+                if error.errno == errno.EBADF:
+                    return
+                self.log.warning("accept on %s: %s", listener, error)
+                sleep(0.05)
+                continue
+            thread = spawn(self._serve, listener, client, address)
+            self._handlers.add(thread)
+            thread.add_done_callback(lambda thread: (self._handlers.discard(thread), room.release()))
+
+    def _serve(self, listener: Any, client: Any, address: Any) -> None:
+        client.settimeout(None)
+        self.handle(listener, client, address)
+
+    def _wait_for_handlers(self, seconds: float) -> None:
+        with move_on_after(seconds):
+            for thread in list(self._handlers):
+                thread._join()

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: MIT
+"""gunicorn with our worker class, as its users run it: one master, requests over loopback."""
+
+import contextlib
+import http.client
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+pytest.importorskip("gunicorn", reason="gunicorn is not installed")
+
+LIMIT = 30  # seconds for anything to come about
+APP = '''
+import os, time
+
+VERSION = {version!r}
+
+def app(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/slow":
+        time.sleep(0.5)
+    if path == "/boom":
+        raise ValueError("boom")
+    body = f"{{VERSION}} {{os.getpid()}} {{path}}".encode()
+    if path == "/echo":
+        body = environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+'''
+
+
+class Server:
+    """gunicorn in a child; `log` holds what it wrote so far."""
+
+    def __init__(self, folder, *options):
+        self.app = folder / "served.py"
+        self.write("one")
+        command = [sys.executable, "-m", "gunicorn", "-k", "microthread.gunicorn.Worker", "-b", "127.0.0.1:0",
+                   "--graceful-timeout", "10", "--keep-alive", "5", *options, "served:app"]
+        environment = dict(os.environ, HOME=str(folder), PYTHONDONTWRITEBYTECODE="1")
+        self.log = ""
+        self.changed = threading.Condition()
+        self.child = subprocess.Popen(command, cwd=folder, env=environment, text=True,
+                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.reader = threading.Thread(target=self.read)
+        self.reader.start()
+        self.port = int(self.await_log(r"Listening at: http://127\.0\.0\.1:(\d+)")[1])
+        self.get()  # one that boots still does not hear signals
+
+    def write(self, version):
+        self.app.write_text(APP.format(version=version))
+
+    def read(self):
+        for line in self.child.stdout:
+            with self.changed:
+                self.log += line
+                self.changed.notify_all()
+
+    def await_log(self, pattern):
+        with self.changed:
+            assert self.changed.wait_for(lambda: re.search(pattern, self.log), LIMIT), self.log
+            return re.search(pattern, self.log)
+
+    def connect(self):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT)
+
+    def get(self, path="/"):
+        with contextlib.closing(self.connect()) as connection:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+
+    def stop(self, signum=signal.SIGTERM):
+        self.child.send_signal(signum)
+        status = self.child.wait(LIMIT)
+        self.reader.join()
+        return status
+
+
+@pytest.fixture
+def serve(tmp_path):
+    servers = []
+
+    def start(*options):
+        servers.append(Server(tmp_path, *options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        if server.child.poll() is None:
+            server.child.kill()
+            server.child.wait()
+        server.reader.join()
+        server.child.stdout.close()
+
+
+def in_parallel(count, function):
+    """The results of `count` calls in OS threads, and the seconds they took together."""
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(function())) for _ in range(count)]
+    started = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results, time.monotonic() - started
+
+
+def test_slow_requests_of_one_worker_run_at_the_same_time(serve):
+    server = serve()
+    results, seconds = in_parallel(20, lambda: server.get("/slow"))
+    assert [status for status, _ in results] == [200] * 20
+    assert len({text for _, text in results}) == 1  # one process
+    assert seconds < 5  # one after the other it would be 10
+    assert server.stop() == 0, server.log
+    assert "Traceback" not in server.log
+
+
+def test_connection_is_kept_alive_and_request_bodies_arrive(serve):
+    server = serve()
+    with contextlib.closing(server.connect()) as connection:
+        for number in range(5):
+            body = os.urandom(1000 * number)
+            connection.request("POST", "/echo", body)
+            response = connection.getresponse()
+            assert response.read() == body
+            assert not response.will_close
+    assert server.stop() == 0
+
+
+def test_failing_application_gives_500_and_the_worker_goes_on(serve):
+    server = serve()
+    assert server.get("/boom")[0] == 500
+    assert server.get("/")[0] == 200
+    assert server.stop() == 0
+    assert "ValueError: boom" in server.log
+
+
+def test_term_lets_a_request_under_way_finish(serve):
+    server = serve()
+    answers = []
+    client = threading.Thread(target=lambda: answers.append(server.get("/slow")))
+    client.start()
+    time.sleep(0.2)
+    started = time.monotonic()
+    assert server.stop() == 0, server.log
+    client.join()
+    assert answers and answers[0][0] == 200
+    assert time.monotonic() - started < 8, server.log
+
+
+def test_hup_replaces_the_workers_and_their_code_without_a_lost_request(serve):
+    server = serve()
+    assert server.get()[1].startswith("one ")
+    server.write("two")
+    server.child.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + LIMIT
+    while True:
+        status, text = server.get()
+        assert status == 200, server.log + text
+        if text.startswith("two "):
+            break
+        assert time.monotonic() < deadline, server.log
+    assert server.stop() == 0
+
+
+def test_worker_connections_limits_how_many_are_served_at_once(serve):
+    server = serve("--worker-connections", "2")
+    results, seconds = in_parallel(4, lambda: server.get("/slow"))
+    assert [status for status, _ in results] == [200] * 4
+    assert seconds > 0.9  # two and two
+    assert server.stop() == 0
+
+
+def test_max_requests_makes_a_new_worker(serve):
+    server = serve("--max-requests", "3")
+    workers = {server.get()[1].split()[1] for _ in range(10)}
+    assert len(workers) >= 2
+    assert server.stop() == 0
+
+
+def test_quit_does_not_wait_for_requests(serve):
+    server = serve()
+    with contextlib.closing(server.connect()) as connection:
+        connection.request("GET", "/slow")
+        time.sleep(0.1)
+        started = time.monotonic()
+        server.stop(signal.SIGQUIT)
+        assert time.monotonic() - started < 5
+
+
+def test_idle_connection_is_closed_after_keep_alive(serve):
+    server = serve("--keep-alive", "1")
+    with contextlib.closing(server.connect()) as connection:
+        connection.request("GET", "/")
+        connection.getresponse().read()
+        connection.sock.settimeout(LIMIT)
+        assert connection.sock.recv(1) == b""
+    assert server.stop() == 0
