@@ -23,6 +23,10 @@ put_global(struct mtpy_encoder *encoder, PyObject *object, PyObject *name)
     int done = -1;
     PyObject *module = PyObject_GetAttr(object, encoder->state->name_module);
     PyObject *found = NULL;
+    /* What stands in for the C module in 3.12's interpreters with a GIL of their own. */
+    if (module && PyUnicode_Check(module) &&
+        PyUnicode_CompareWithASCIIString(module, "_pydatetime") == 0)
+        Py_SETREF(module, PyUnicode_FromString("datetime"));
     name = name ? Py_NewRef(name) : module ? PyObject_GetAttr(object, encoder->state->name_qualname) : NULL;
     if (module && name && PyUnicode_Check(module) && PyUnicode_Check(name))
         found = mtpy_clone_find(module, name);
