@@ -214,18 +214,6 @@ supersede(PyObject *old, PyObject *exception)
     return exception;
 }
 
-/* What was thrown into the one that leaves the block and has not been raised yet: new, or NULL. */
-static PyObject *
-take_thrown(struct mtpy_thread *self)
-{
-    PyObject *thrown = self->extra ? self->extra->thrown : NULL;
-    if (thrown) {
-        self->extra->thrown = NULL;
-        mtpy_scope_refresh_pending(self);
-    }
-    return thrown;
-}
-
 /* Those who have not ended are let go of: they can never end, and the block must. */
 static void
 give_up(struct mtpy_group *self)
@@ -364,7 +352,7 @@ group_exit(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
         own = wait_for_members(self, caller, own);
     }
     if (!own || is_cancellation(self, own, is_by_group)) {
-        PyObject *thrown = take_thrown(caller);
+        PyObject *thrown = mtpy_thread_take_thrown(caller); /* later ones come at its next wait */
         if (thrown)
             own = supersede(own, thrown);
     }

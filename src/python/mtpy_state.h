@@ -261,6 +261,10 @@ mtpy_thread_throw(struct mtpy_thread *self, PyObject *exception);
 int
 mtpy_thread_check(struct mtpy_sched *sched, struct mtpy_thread *self);
 
+/* The oldest of the exceptions thrown into it and not raised yet: new, or NULL when there is none. */
+PyObject *
+mtpy_thread_take_thrown(struct mtpy_thread *self);
+
 /* Raise what mtpy_thread_check() found. Always sets an exception. */
 void
 mtpy_thread_raise_pending(struct mtpy_sched *sched, struct mtpy_thread *self);

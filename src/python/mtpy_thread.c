@@ -390,19 +390,28 @@ mtpy_thread_check(struct mtpy_sched *sched, struct mtpy_thread *self)
     return 0;
 }
 
+PyObject *
+mtpy_thread_take_thrown(struct mtpy_thread *self)
+{
+    PyObject *thrown = self->extra ? self->extra->thrown : NULL;
+    if (!thrown)
+        return NULL;
+    PyObject *exception = Py_NewRef(PyList_GET_ITEM(thrown, 0));
+    if (PyList_GET_SIZE(thrown) == 1)
+        Py_CLEAR(self->extra->thrown);
+    else if (PyList_SetSlice(thrown, 0, 1, NULL) < 0)
+        PyErr_Clear(); /* no memory: it will come again */
+    mtpy_scope_refresh_pending(self);
+    return exception;
+}
+
 void
 mtpy_thread_raise_pending(struct mtpy_sched *sched, struct mtpy_thread *self)
 {
     struct mtpy_state *state = sched->state;
-    if (self->extra && self->extra->thrown) {
-        PyObject *thrown = self->extra->thrown;
-        PyObject *exception = Py_NewRef(PyList_GET_ITEM(thrown, 0));
-        if (PyList_GET_SIZE(thrown) == 1)
-            Py_CLEAR(self->extra->thrown);
-        else if (PyList_SetSlice(thrown, 0, 1, NULL) < 0)
-            PyErr_Clear(); /* no memory: it will come again */
-        mtpy_scope_refresh_pending(self);
-        mtpy_error_raise(exception);
+    PyObject *thrown = mtpy_thread_take_thrown(self);
+    if (thrown) {
+        mtpy_error_raise(thrown);
     } else if (self->is_exiting) {
         self->exits_swallowed++;
         PyErr_SetNone(state->MicroThreadExit);

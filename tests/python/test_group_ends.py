@@ -111,6 +111,23 @@ def test_owner_cancelled_again_and_again_waits_all_the_same():
     assert [type(one) for one in caught.value.exceptions] == [KeyError] and work.ended == 3
 
 
+def test_two_exceptions_thrown_while_the_group_ends_come_one_after_the_other():
+    def own():
+        try:
+            with Group() as group:
+                Slow().fill(group)
+        except* KeyError as first:
+            assert len(first.exceptions) == 1
+        sleep(FOREVER)
+
+    owner = spawn(own)
+    yield_now()
+    owner.throw(KeyError("first"))
+    owner.throw(OSError("second"))
+    with pytest.raises(OSError, match="second"):
+        owner.wait()
+
+
 def test_failures_of_the_clean_up_come_before_the_cancellation_of_the_owner():
     def work():
         try:
