@@ -62,7 +62,7 @@ def test_value_goes_there_and_back():
     finish(*other(f'''
         value = _decode({there})
         assert value[6] is value[-1]
-        assert value[0] is None and value[16] is len
+        assert value[0] is None and value[15] is len
         _decode({handle}).store(0, _encode(value))
     '''))
     back = _decode(reply.load(0))
