@@ -94,7 +94,7 @@ def _describe_global(value, seen):
         except CloneError:
             return None  # a NameError there, if it is used
         return known if known[0] == "name" else _with_surroundings(value, known, seen)
-    if isinstance(value, type):
+    if isinstance(value, type | types.BuiltinFunctionType):
         module = getattr(value, "__module__", None)
         if module == "__main__" or _resolve(sys.modules.get(module), value.__qualname__) is not value:
             return None

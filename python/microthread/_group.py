@@ -19,9 +19,21 @@ class Group(_core.group):
     Members that were cancelled are no failures. Cancelling the owner cancels the members.
 
     limit: how many members may run at once, None for no limit; the others wait their turn.
+    interpreters: run the members in so many other interpreters, each in the least loaded one, which
+    are kept for the next group. Failures are the exceptions rebuilt, else interpreters.RunFailed.
     """
 
     __slots__ = ("__weakref__",)
+
+    def __new__(cls, limit: int | None = None, *, interpreters: int | None = None) -> "Group":
+        if interpreters is None or cls is not Group:
+            return super().__new__(cls, limit)
+        from microthread._spread import SpreadGroup
+
+        return super().__new__(SpreadGroup, limit)
+
+    def __init__(self, limit: int | None = None, *, interpreters: int | None = None) -> None:
+        pass
 
     def map(self, fn: Callable[..., Any], /, *iterables: Iterable[Any]) -> Iterator[Any]:
         """Call fn with the items of the iterables, each call in a member; iterate over the results.

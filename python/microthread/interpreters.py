@@ -23,14 +23,19 @@ from microthread._core import (
     create_channel,
     register_clone,
 )
+from microthread._shared_sync import Condition, Event, Lock, Semaphore
 
 __all__ = [
     "PARALLEL",
     "CloneError",
+    "Condition",
+    "Event",
     "Interpreter",
     "InterpreterClosed",
+    "Lock",
     "RecvChannel",
     "RunFailed",
+    "Semaphore",
     "SendChannel",
     "SharedBuffer",
     "clone",

@@ -175,6 +175,13 @@ channel_close(PyObject *object, PyObject *unused)
 }
 
 static PyObject *
+channel_count(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    return PyLong_FromSize_t(mt_channel_count(((struct mtpy_end *)object)->core));
+}
+
+static PyObject *
 channel_enter(PyObject *object, PyObject *unused)
 {
     (void)unused;
@@ -313,6 +320,7 @@ static PyMethodDef recv_methods[] = {
     {"recv_nowait", CAST(channel_recv_nowait), METH_NOARGS,
      "recv_nowait($self)\n--\n\n"
      "Receive without waiting. Raises queue.Empty, or as recv()."},
+    {"_count", CAST(channel_count), METH_NOARGS, NULL},
     {"receiving", CAST(channel_receiving), METH_NOARGS,
      "receiving($self)\n--\n\nA case of select(): receive the oldest message."},
     {"close", CAST(channel_close), METH_NOARGS,

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: MIT
+"""What is built on interpreters and channels: shared locks, and groups that are spread."""
+from support import HERE, check_script
+
+START = f"""
+import sys
+sys.path.insert(0, {str(HERE)!r})
+import microthread
+from microthread import Group, interpreters, sleep, spawn, yield_now
+from microthread.interpreters import *
+import interpreter_functions as functions
+"""
+
+
+def check(body):
+    check_script(START + body + "\nprint('ok')\n", timeout=60)
+
+
+def test_lock_excludes_micro_threads_of_two_interpreters():
+    check("""
+def add(lock, memory, times):
+    for _ in range(times):
+        with lock:
+            value = memory.load(0)
+            yield_now()
+            memory.store(0, value + 1)
+lock, memory = Lock(), SharedBuffer(8)
+one = create()
+others = [one.spawn(add, lock, memory, 200) for _ in range(2)]
+add(lock, memory, 200)
+microthread.wait_all(others)
+assert memory.load(0) == 600 and not lock.locked()
+""")
+
+
+def test_lock_here_is_that_of_threading():
+    check("""
+lock = Lock()
+assert lock.acquire() and lock.locked()
+assert not lock.acquire(False) and not lock.acquire(timeout=0.001)
+waiter = spawn(lock.acquire)
+yield_now()
+lock.release()
+assert waiter.wait() and lock.locked()
+lock.release()
+for wrong, error in ((lock.release, RuntimeError), (lambda: lock.acquire(False, 1), ValueError),
+                     (lambda: Semaphore(-1), ValueError), (lambda: Semaphore("1"), TypeError),
+                     (lambda: Semaphore().release(0), ValueError), (lambda: Condition(3), TypeError),
+                     (Condition().wait, RuntimeError), (Condition().notify, RuntimeError)):
+    try:
+        wrong()
+    except error:
+        pass
+    else:
+        raise AssertionError(wrong)
+with lock:
+    waiter = spawn(lock.acquire)
+    yield_now()
+    waiter.cancel()
+    waiter._join()
+assert not lock.locked()
+""")
+
+
+def test_semaphore_counts_over_interpreters():
+    check("""
+def hold(semaphore, report, seconds):
+    with semaphore:
+        report.send(1)
+        sleep(seconds)
+        report.send(-1)
+semaphore = Semaphore(2)
+receiver, report = create_channel()
+some = [create() for _ in range(2)]
+members = [i.spawn(hold, semaphore, report, 0.01) for i in some for _ in range(3)]
+microthread.wait_all(members)
+now = most = 0
+for _ in range(12):
+    now += receiver.recv()
+    most = max(most, now)
+assert now == 0 and most == 2, most
+""")
+
+
+def test_event_and_condition_wake_another_interpreter():
+    check("""
+def wait_for(event, condition, memory):
+    assert event.wait(30)
+    with condition:
+        assert condition.wait_for(lambda: memory.load(0) == 7, 30)
+    return "woken"
+event, condition, memory = Event(), Condition(), SharedBuffer(8)
+one = create()
+handle = one.spawn(wait_for, event, condition, memory)
+sleep(0.02)
+assert not handle.done() and not event.is_set() and not event.wait(0.001)
+event.set()
+sleep(0.02)
+with condition:
+    memory.store(0, 7)
+    condition.notify()
+assert handle.wait() == "woken" and event.wait()
+event.clear()
+assert not event.is_set()
+with condition:
+    assert not condition.wait(0.001)
+    condition.notify_all()
+""")
+
+
+def test_spread_group_runs_its_members_elsewhere_and_keeps_the_interpreters():
+    check("""
+def where(_):
+    from microthread.interpreters import get_current
+    return get_current().id
+for _ in range(2):
+    with Group(interpreters=2) as group:
+        found = set(group.map(where, range(10)))
+    assert found == {1, 2}, found
+with Group(1, interpreters=1) as group:
+    assert group.limit == 1 and isinstance(group, Group)
+    assert list(group.map(functions.double, range(3))) == [0, 2, 4]
+assert len(list_all()) == 3
+list_all()[1].close()
+with Group(interpreters=2) as group:
+    group.spawn(functions.double, 1)
+for wrong, error in ((0, ValueError), ("2", TypeError)):
+    try:
+        Group(interpreters=wrong)
+    except error as caught:
+        assert "interp" in str(caught)
+    else:
+        raise AssertionError
+""")
+
+
+def test_spread_group_raises_the_rebuilt_failure_and_cancels_the_others():
+    check("""
+receiver, sender = create_channel()
+try:
+    with Group(interpreters=2) as group:
+        group.spawn(functions.sleep_and_note, 60, sender)
+        sleep(0.02)
+        group.spawn(functions.raise_odd)
+except ExceptionGroup as failed:
+    (error,) = failed.exceptions
+    assert type(error) is functions.Odd and error.number == 3
+    assert "in raise_odd" in error.__notes__[0]
+assert receiver.recv() == "left"
+try:
+    with Group(interpreters=1) as group:
+        group.spawn(functions.raise_local)
+except ExceptionGroup as failed:
+    assert isinstance(failed.exceptions[0], RunFailed)
+""")
