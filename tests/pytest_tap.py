@@ -6,6 +6,7 @@ all, that is a failure. A test that hangs ends the run with the stacks of all th
 """
 import faulthandler
 import os
+import signal
 import sys
 
 DEBIAN_PACKAGES = "/usr/lib/python3/dist-packages"
@@ -97,6 +98,8 @@ def skip_reason(report):
 
 
 def main(files):
+    # A shell ignores it for what it runs in the background; tests interrupt themselves.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # TAP alone goes to stdout. pytest's own report, which it insists on making, goes nowhere.
     with os.fdopen(os.dup(1), "w") as stream, open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)

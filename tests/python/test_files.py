@@ -406,7 +406,7 @@ def test_non_blocking_pipe_is_told_and_not_waited_for():
                 pass
             assert file.read(2) == b"xx"
     r, w = os.pipe2(os.O_NONBLOCK)
-    with open(r, "rb") as file, open(w, "wb") as other:
+    with open(r, "rb") as file, open(w, "wb", 8192) as other:  # what it keeps fits into the pipe
         assert file.read(1) is None
         with pytest.raises(BlockingIOError):
             other.write(b"x" * 1_000_000)
