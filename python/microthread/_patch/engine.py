@@ -69,6 +69,8 @@ def patch(names: Iterable[str]) -> None:
                 setattr(item.owner, item.name, ours)
                 replaced.append(item)
         new += replaced
+        if name in table.HOOKS:
+            table.HOOKS[name].install()
     repair.repair(new, _repairs)
 
 
@@ -80,7 +82,10 @@ def undo() -> None:
         )
     _repairs.undo()
     while _replaced:
-        for item in _replaced.popitem()[1]:
+        name, items = _replaced.popitem()
+        if name in table.HOOKS:
+            table.HOOKS[name].remove()
+        for item in items:
             if getattr(item.owner, item.name) is item.ours:
                 setattr(item.owner, item.name, item.original)
 

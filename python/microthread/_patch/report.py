@@ -16,7 +16,7 @@ _BLOCKING = {
     "fcntl": "fcntl: flock() and lockf() block unless LOCK_NB is given",
     "MySQLdb": "MySQLdb: C code that waits by itself; pymysql can be patched",
     "psycopg": "psycopg: its C parts wait by themselves",
-    "psycopg2": "psycopg2: waits by itself unless its wait callback is set",
+    "psycopg2": "psycopg2: waits by itself unless the part psycopg2 is patched",
     "readline": "readline: input() with a terminal blocks unless the part input is patched",
 }
 
@@ -33,6 +33,7 @@ class Report:
     def __init__(self) -> None:
         self.patched: dict[str, list[str]] = {
             part: [str(item) for item in items]
+            + ([table.HOOKS[part].PLACE] if part in table.HOOKS else [])
             for part, items in engine.replaced().items()
         }
         self.left: list[str] = [part for part in table.PARTS if part not in self.patched]
@@ -40,7 +41,9 @@ class Report:
         self.repaired: list[str] = [change.text for change in log.changes]
         self.remaining: dict[str, int] = dict(log.remaining)
         self.blocking: list[str] = [
-            text for module, text in _BLOCKING.items() if module in sys.modules
+            text
+            for module, text in _BLOCKING.items()
+            if module in sys.modules and module not in self.patched
         ]
 
     def __str__(self) -> str:

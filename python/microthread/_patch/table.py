@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 import microthread
+from microthread._patch import postgres
 
 # (standard module, attribute, or attribute of a class in it): what takes its place
 Table = dict[tuple[str, str], Any]
@@ -69,8 +70,12 @@ PARTS: dict[str, Callable[[], Table]] = {
     "queue": _queue,
     **{name: _module(name) for name in _MODULES if _exists(name)},
     **({"open": _open} if "open" in microthread.__all__ else {}),
+    "psycopg2": dict,  # nothing of the standard library: see HOOKS
     "input": _input,
 }
+
+# Parts that change what is no attribute of a standard module: each has install(), remove(), PLACE.
+HOOKS = {"psycopg2": postgres}
 
 # Only when asked for by name.
 OPTIONAL = ("open", "input")
