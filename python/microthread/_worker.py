@@ -35,15 +35,23 @@ def serve() -> None:
 
 
 def _take_requests(worker, requests):
-    for kind, reply, parcel in requests:
-        if kind == "cancel":
-            thread = _running.get(parcel)
-            if thread is not None:
-                thread.cancel()
-            continue
-        thread = _core.spawn(_KINDS[kind], worker, reply, parcel)
-        _running[reply.id] = thread
-        thread.add_done_callback(_Ended(reply))
+    try:
+        for kind, reply, parcel in requests:
+            _take_request(worker, kind, reply, parcel)
+    except ValueError:
+        if not requests.closed:  # which it is when a request came just before the end
+            raise
+
+
+def _take_request(worker, kind, reply, parcel):
+    if kind == "cancel":
+        thread = _running.get(parcel)
+        if thread is not None:
+            thread.cancel()
+        return
+    thread = _core.spawn(_KINDS[kind], worker, reply, parcel)
+    _running[reply.id] = thread
+    thread.add_done_callback(_Ended(reply))
 
 
 class _Ended:
