@@ -9,9 +9,11 @@ import errno as _errno
 import select as _standard
 from collections.abc import Callable as _Callable
 from contextlib import suppress as _suppress
+from functools import wraps as _wraps
 from math import inf as _inf
 from operator import index as _index
 from select import *  # noqa: F403  what is public, for those who read only this file
+from sys import modules as _modules
 from time import monotonic as _monotonic
 from typing import Any as _Any
 
@@ -26,6 +28,31 @@ __patched__ = ("epoll", "poll", "select")
 _select, _poll, _epoll = _standard.select, _standard.poll, _standard.epoll
 _LONGEST = 9e9  # seconds; beyond that the standard library refuses
 _AGAIN = 0.002  # seconds
+
+
+def _leaves_asyncio(function: _Callable) -> _Callable:
+    """While it waits no event loop of asyncio runs as far as others see.
+
+    To asyncio the running loop is that of the OS thread. A micro-thread that took the loop whose
+    selector waits here for its own would not wake it, nor could it run a loop of its own. A loop
+    goes on when no other is in the middle of a callback.
+    """
+
+    @_wraps(function)
+    def call(*args: _Any, **kwargs: _Any) -> _Any:
+        events = _modules.get("asyncio.events")
+        get_loop = getattr(events, "_get_running_loop", None)  # none while it is imported
+        if events is None or get_loop is None or (loop := get_loop()) is None:
+            return function(*args, **kwargs)
+        events._set_running_loop(None)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            while get_loop() is not None:
+                _core.sleep(_AGAIN)
+            events._set_running_loop(loop)
+
+    return call
 
 
 def _left(deadline: float | None) -> float | None:
@@ -79,6 +106,7 @@ def _seconds(timeout: _Any) -> float | None:
     return seconds if seconds >= 0 else None
 
 
+@_leaves_asyncio
 def select(
     rlist: _Any, wlist: _Any, xlist: _Any, timeout: float | None = None, /
 ) -> tuple[list, list, list]:
@@ -142,6 +170,7 @@ class poll:
         self._poll.unregister(fd)
         self._wanted.pop(_number(fd), None)
 
+    @_leaves_asyncio
     def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
         """Wait for events; returns a list of (descriptor, events).
 
@@ -218,6 +247,7 @@ class epoll:
         """Remove a descriptor; OSError(ENOENT) if it is not registered."""
         self._epoll.unregister(fd)
 
+    @_leaves_asyncio
     def poll(self, timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
         """Wait for events; returns a list of (descriptor, events).
 

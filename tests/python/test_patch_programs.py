@@ -140,6 +140,32 @@ def test_asyncio_runs_beside_micro_threads(where):
     """)
 
 
+@pytest.mark.parametrize("selector", ["EpollSelector", "PollSelector", "SelectSelector"])
+def test_each_thread_may_run_an_asyncio_loop_of_its_own(selector):
+    check_script(START + f"""
+    import asyncio, selectors
+    async def work():
+        working.append(1)
+        while len(working) < 4:
+            await asyncio.sleep(0.001)
+        time.sleep(0.001)  # in the middle of a callback: the others stand still
+        await asyncio.sleep(0.001)
+        return asyncio.get_running_loop()
+    working, loops = [], []
+    def run():
+        loop = asyncio.SelectorEventLoop(selectors.{selector}())
+        assert loop.run_until_complete(work()) is loop
+        loop.close()
+        loops.append(loop)
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads: thread.start()
+    run()
+    for thread in threads: thread.join()
+    assert len(set(loops)) == 4
+    print("ok")
+    """)
+
+
 def test_socketserver_serves_many_connections_in_one_os_thread():
     check_script(START + """
     import os, socket, socketserver

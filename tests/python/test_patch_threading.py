@@ -15,10 +15,11 @@ START = """
 
 def test_threads_are_micro_threads_and_joined():
     check_script(START + """
-    log = []
+    log, go = [], threading.Event()
     class Worker(threading.Thread):
         def run(self):
-            time.sleep(0.01)
+            time.sleep(0.001)
+            go.wait()
             log.append((self.name, threading.current_thread() is self,
                         self.ident == threading.get_ident(), os.getpid() == self.native_id))
     workers = [Worker(name=str(i)) for i in range(10)]
@@ -30,6 +31,7 @@ def test_threads_are_micro_threads_and_joined():
     assert [t.name for t in microthread.threads()] == ["main", *map(str, range(10))]
     workers[0].join(0.001)
     assert workers[0].is_alive()
+    go.set()
     for worker in workers:
         worker.join()
     assert len(log) == 10 and all(all(entry) for entry in log), log
