@@ -19,8 +19,8 @@ def blocks():
 
 
 @pytest.mark.parametrize("source", blocks())
-def test_snippet_runs_without_error(source):
-    result = run_script(source)
+def test_snippet_runs_without_error(source, tmp_path):
+    result = run_script(source, env={"TMPDIR": str(tmp_path)})  # nothing is left behind
     assert result.returncode == 0, result.stderr
 
 
