@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from server_support import need_module, need_program
 from support import child_environment, kill_session
 
 EXAMPLES = Path(os.environ.get("MT_SRCDIR", Path(__file__).parents[2])) / "examples"
 TIMEOUT = 60  # seconds
 
 
-def run(name, *args):
+def run(name, *args, options=()):
     """The lines that it prints; it must end well, with nothing on stderr."""
-    done = subprocess.run([sys.executable, EXAMPLES / name, *args], text=True, timeout=TIMEOUT,
-                          env=child_environment(), capture_output=True)
+    done = subprocess.run([sys.executable, *options, EXAMPLES / name, *args], text=True,
+                          timeout=TIMEOUT, env=child_environment(), capture_output=True)
     assert (done.returncode, done.stderr) == (0, ""), done
     return done.stdout.splitlines()
 
@@ -164,3 +165,20 @@ def test_tree_walk(tmp_path):
 def test_legacy_http_plain():
     """Patched it is in test_patch_programs.py."""
     assert run("legacy_http.py", "5") == ["5 answers"]
+
+
+@pytest.mark.parametrize("options", [(), ("-m", "microthread")])
+def test_crawl_requests(options):
+    need_module("requests", "python3-requests")
+    (line,) = run("crawl_requests.py", "15", options=options)
+    pages, threads, seconds, alone = re.findall(r"[\d.]+", line)
+    assert (pages, threads) == ("60", "15") and float(seconds) < float(alone), line
+
+
+@pytest.mark.parametrize("options", [(), ("-m", "microthread")])
+def test_redis_workers(options):
+    need_module("redis", "python3-redis")
+    need_program("redis-server", "redis-server")
+    (line,) = run("redis_workers.py", options=options)
+    jobs, workers, seconds, alone = re.findall(r"[\d.]+", line)
+    assert (jobs, workers) == ("100", "20") and float(seconds) < float(alone), line
