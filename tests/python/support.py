@@ -63,3 +63,11 @@ def check_script(source, expected="ok\n", **options):
     report = f"status {done.returncode}, timed out: {done.timed_out}\n{done.stdout}\n{done.stderr}"
     assert done.returncode == 0 and done.stdout == expected and not done.stderr, report
     return done
+
+
+def until_all_wait(*threads):
+    """Let others run until all of these wait. A stress build yields oftener than others do."""
+    from microthread import yield_now
+
+    while any(thread.state != "waiting" for thread in threads):
+        yield_now()

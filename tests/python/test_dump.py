@@ -8,7 +8,7 @@ import pytest
 
 from microthread import (Condition, Lock, RLock, after, current, deferred, dump, dump_on_signal,
                          micro_pipe, micro_thread, select, sleep, spawn, stats, yield_now)
-from support import check_script, run_script
+from support import check_script, run_script, until_all_wait
 
 
 def dumped():
@@ -254,8 +254,7 @@ def test_two_locks_in_opposite_order_are_a_cycle_while_others_live():
             a.acquire()
 
     some = [start("left", left), start("right", right)]
-    for _ in range(3):
-        yield_now()
+    until_all_wait(*some)
     assert ring_of(dumped()) == ("cycle: left waits for the RLock held by right, "
                                  "which waits for the Lock held by left")
     stop(*some)
@@ -272,8 +271,7 @@ def test_lock_and_join_are_a_cycle():
             threads[1].wait()
 
     threads += [start("keeper", keeper), start("taker", lock.acquire)]
-    for _ in range(3):
-        yield_now()
+    until_all_wait(*threads)
     assert ring_of(dumped()) == ("cycle: keeper waits for the end of taker, "
                                  "which waits for the Lock held by keeper")
     stop(*threads)
@@ -287,9 +285,9 @@ def test_lock_taken_twice_is_a_cycle_of_one_and_who_waits_outside_is_none_of_it(
         lock.acquire()
 
     some = [start("fool", fool)]
-    yield_now()
+    until_all_wait(*some)
     some += [start("victim", lock.acquire), start("friend", some[0].wait)]
-    yield_now()
+    until_all_wait(*some)
     assert ring_of(dumped()) == "cycle: fool waits for the Lock held by fool"
     lock.release()
     lock.release()
@@ -312,10 +310,9 @@ def test_lock_of_a_condition_is_in_a_cycle():
             threads[0].wait()
 
     threads += [start("waiter", waiter)]
-    yield_now()
+    until_all_wait(*threads)
     threads += [start("holder", holder)]
-    for _ in range(3):
-        yield_now()
+    until_all_wait(*threads)
     assert "waiter waits for the RLock held by holder" in ring_of(dumped())
     stop(threads[1], threads[0])
 
@@ -330,7 +327,7 @@ def test_wait_with_another_way_out_is_no_cycle():
         threads[0].wait(60)
 
     threads += [start("first", work, 0), start("second", work, 1), start("third", limited)]
-    yield_now()
+    until_all_wait(*threads)
     assert not rings_of(dumped())
     stop(*threads)
 

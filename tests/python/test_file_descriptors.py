@@ -10,7 +10,7 @@ import pytest
 from microthread import Cancelled, _core, current, sleep, spawn, timeout, yield_now
 
 from file_support import on_each_backend, open_pty
-from support import check_script
+from support import check_script, until_all_wait
 
 OS_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 
@@ -123,14 +123,14 @@ def test_pipe_waits_for_data_and_for_room(folder):
         order.append(_core.read_fd(r, 100))
 
     thread = spawn(reader)
-    yield_now()
+    until_all_wait(thread)
     assert thread.waiting_for == f"read fd {r}"
     order.append("written")
     assert _core.write_fd(w, b"data") == 4
     thread.wait()
     assert order == ["written", b"data"]
     writer = spawn(lambda: sum(_core.write_fd(w, b"x" * 100_000) for _ in range(3)))
-    yield_now()
+    until_all_wait(writer)
     assert writer.waiting_for == f"write fd {w}"
     count = 0
     while not writer.done() or count < writer.result():
