@@ -9,6 +9,7 @@ non-blocking descriptor a call fails with BlockingIOError as ever. fork() is the
 import os as _standard
 import stat as _stat
 from os import *  # noqa: F403  what is public, for those who read only this file
+from sys import modules as _modules
 from typing import Any as _Any
 
 from microthread import _core
@@ -57,9 +58,21 @@ _WHOLE_EXIT = _standard.WEXITED | _standard.WNOWAIT
 # ---- reading and writing ----
 
 
+def _of_socket(fd: int, call: str, *args: _Any) -> _Any:
+    """What this method returns of the blocking socket that has this descriptor, below non-blocking;
+    NotImplemented if there is none."""
+    ours = _modules.get("microthread.socket")
+    sock = ours and ours._blocking_socket(fd)
+    return getattr(ours.socket, call)(sock, *args) if sock else NotImplemented
+
+
 def read(fd: int, length: int, /) -> bytes:
     """As os.read(): up to length bytes; b'' at the end."""
-    if length < 0 or not _get_blocking(fd):
+    if length < 0:
+        return _original["read"](fd, length)
+    if not _get_blocking(fd):
+        if (data := _of_socket(fd, "recv", length)) is not NotImplemented:
+            return data
         return _original["read"](fd, length)
     return _core.read_fd(fd, length)
 
@@ -67,6 +80,8 @@ def read(fd: int, length: int, /) -> bytes:
 def write(fd: int, data: _Any, /) -> int:
     """As os.write(): writes all unless it fails half way; returns how many bytes went."""
     if not _get_blocking(fd):
+        if _of_socket(fd, "sendall", data) is None:
+            return memoryview(data).nbytes
         return _original["write"](fd, data)
     count = _core.write_fd(fd, data)
     with memoryview(data) as view:
@@ -85,6 +100,8 @@ def readv(fd: int, buffers: _Any, /) -> int:
     """As os.readv(): read into several buffers; returns how many bytes came."""
     if not _is_stream(fd):
         return _run_blocking(_original["readv"], fd, buffers)
+    if (came := _of_socket(fd, "recvmsg_into", buffers)) is not NotImplemented:
+        return came[0]
     _until_ready(fd, _core.wait_readable)
     return _original["readv"](fd, buffers)
 
@@ -92,6 +109,8 @@ def readv(fd: int, buffers: _Any, /) -> int:
 def writev(fd: int, buffers: _Any, /) -> int:
     """As os.writev(): write several buffers; returns how many bytes went."""
     if not _get_blocking(fd):
+        if (count := _of_socket(fd, "sendmsg", buffers)) is not NotImplemented:
+            return count
         return _original["writev"](fd, buffers)
     return write(fd, b"".join(buffers))
 
@@ -154,6 +173,10 @@ def sync() -> None:
 def sendfile(out_fd: int, in_fd: int, offset: int | None, count: int) -> int:
     """As os.sendfile(); to a blocking descriptor from an OS thread of its own."""
     if not _get_blocking(out_fd):
+        if offset is not None:
+            sent = _of_socket(out_fd, "_sendfile", in_fd, offset, count)
+            if sent is not NotImplemented:
+                return sent
         return _original["sendfile"](out_fd, in_fd, offset, count)
     return _run_in_own_thread(_original["sendfile"], out_fd, in_fd, offset, count)
 

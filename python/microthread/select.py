@@ -27,6 +27,7 @@ __patched__ = ("epoll", "poll", "select")
 
 _select, _poll, _epoll = _standard.select, _standard.poll, _standard.epoll
 _LONGEST = 9e9  # seconds; beyond that the standard library refuses
+_MOST_MILLISECONDS = 2**31 - 1  # of poll()
 _AGAIN = 0.002  # seconds
 
 
@@ -182,9 +183,9 @@ class poll:
             deadline = None
         else:
             seconds = _seconds(timeout)
-            if seconds is None:
+            if seconds is None or timeout > _MOST_MILLISECONDS:
                 return self._poll.poll(timeout)  # which raises
-            deadline = _monotonic() + min(seconds / 1000, _LONGEST)
+            deadline = _monotonic() + seconds / 1000
         ready = self._poll.poll(0)
         if ready or timeout == 0:
             _core._tick()

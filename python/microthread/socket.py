@@ -11,6 +11,7 @@ import socket as _standard
 import types as _types
 from socket import *  # noqa: F403  what is public, for those who read only this file
 from typing import Any as _Any
+from weakref import ref as _ref
 
 import _socket
 from microthread import _core
@@ -44,6 +45,7 @@ _blocking = _types.SimpleNamespace(
 _READ, _WRITE = 1, 2
 _Address = tuple | str | bytes | bytearray
 _SocketType = _core._make_socket_type(_standard)
+_numbered: dict[int, _ref] = {}  # those whose descriptor somebody asked for, by that
 
 
 def _is_numeric(host: _Any) -> bool:
@@ -72,6 +74,13 @@ class socket(_SocketType):
     """
 
     __slots__ = ()
+
+    def fileno(self) -> int:
+        """The descriptor, -1 when closed. os.read() and os.write() wait on it as this object does."""
+        fd = super().fileno()
+        if fd >= 0:
+            _numbered[fd] = _ref(self)
+        return fd
 
     # ---- addresses ----
 
@@ -210,6 +219,14 @@ class socket(_SocketType):
 
 
 _core._set_socket_class(socket)
+
+
+def _blocking_socket(fd: int) -> socket | None:
+    """The socket whose descriptor this is, if it is one that waits for ever."""
+    found = _numbered[fd]() if fd in _numbered else None
+    if found is None or _SocketType.fileno(found) != fd or found.gettimeout() is not None:
+        return None
+    return found
 
 
 # ---- names ----

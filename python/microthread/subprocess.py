@@ -9,6 +9,7 @@ whose reads and writes wait for the micro-thread, and its end is waited for by a
 import io as _io
 import subprocess as _standard
 import types as _types
+import warnings as _warnings
 from subprocess import *  # noqa: F403  what is public, for those who read only this file
 from time import monotonic as _monotonic
 from typing import Any as _Any
@@ -61,6 +62,13 @@ class _PipeFile(_io.FileIO):
 def _open_pipe(fd: int, mode: str, buffering: int = -1) -> _Any:
     """As io.open(), of one end of a pipe, for bytes."""
     raw = _PipeFile(fd, mode)
+    if buffering == 1:
+        _warnings.warn(
+            "line buffering (buffering=1) isn't supported in binary mode, "
+            "the default buffer size will be used",
+            RuntimeWarning,
+            stacklevel=3,
+        )
     if buffering == 0:
         return raw
     size = buffering if buffering > 1 else _io.DEFAULT_BUFFER_SIZE

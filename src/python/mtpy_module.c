@@ -238,6 +238,21 @@ core_tick(PyObject *module, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+/* Raise what is pending for the running micro-thread, in a call that has nothing to wait for. */
+static PyObject *
+core_heed(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    struct mtpy_sched *sched = mtpy_sched_get(mtpy_state_of(module));
+    if (!sched)
+        return NULL;
+    struct mt_thread *current = sched->core->current;
+    int error = current->is_pending ? sched->core->hooks->check(sched->core, current) : 0;
+    if (error)
+        return mtpy_raise(error);
+    Py_RETURN_NONE;
+}
+
 static PyObject *
 core_mark_service_thread(PyObject *module, PyObject *unused)
 {
@@ -331,6 +346,7 @@ static PyMethodDef module_methods[] = {
     {"_expect_wake", CAST(core_expect_wake), METH_O, NULL},
     {"_open_signalfd", CAST(core_open_signalfd), METH_O, NULL},
     {"_tick", CAST(core_tick), METH_NOARGS, NULL},
+    {"_heed", CAST(core_heed), METH_NOARGS, NULL},
     {"_mark_service_thread", CAST(core_mark_service_thread), METH_NOARGS, NULL},
     {"_signal_fd", CAST(core_signal_fd), METH_NOARGS, NULL},
     {"_shut_down", CAST(core_shut_down), METH_NOARGS, NULL},

@@ -6,7 +6,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from microthread import os, sleep, spawn
+from microthread import os, sleep, socket, spawn
 from socket_support import LIMIT, parked
 from support import check_script
 
@@ -229,7 +229,7 @@ def test_cancelled_waiter_leaves_the_child_to_others():
 def test_waiter_that_is_left_does_not_hold_up_the_exit():
     check_script("""
         import time
-        from microthread import os, sleep, spawn
+        from microthread import os, sleep, socket, spawn
         pid = os.fork()
         if not pid:
             null = os.open("/dev/null", os.O_RDWR)
@@ -260,3 +260,69 @@ def test_system_popen_and_spawn():
     assert os.popen("exit 3").close() == 3 << 8
     with others_running():
         assert os.spawnlp(os.P_WAIT, "sleep", "sleep", "0.02") == 0
+
+
+# ---- sockets by their number ----
+
+
+@pytest.mark.parametrize("send, receive", [
+    (lambda fd: os.write(fd, b"ab"), read),
+    (lambda fd: os.writev(fd, [b"a", b"b"]), readv)])
+def test_blocking_socket_read_by_its_number_waits_as_the_socket(send, receive):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        reader = parked(receive, ours.fileno())
+        assert send(theirs.fileno()) == 2
+        assert reader.wait(LIMIT) == b"ab"
+        theirs.close()
+        assert receive(ours.fileno()) == b""
+
+
+def test_full_blocking_socket_written_by_its_number_takes_all():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        writer = parked(os.write, ours.fileno(), bytes(1 << 20))
+        assert len(theirs.recv(1 << 20, socket.MSG_WAITALL)) == 1 << 20
+        assert writer.wait(LIMIT) == 1 << 20
+
+
+@pytest.mark.parametrize("timeout", [0, LIMIT])
+def test_socket_with_a_timeout_read_by_its_number_never_waits(timeout):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(timeout)
+        with pytest.raises(BlockingIOError):
+            os.read(ours.fileno(), 1)
+
+
+def test_number_of_a_closed_socket_is_no_socket(pipe):
+    ours, theirs = socket.socketpair()
+    fd = ours.fileno()
+    ours.close()
+    theirs.close()
+    standard.dup2(pipe[0], fd)
+    standard.set_blocking(fd, False)
+    try:
+        with pytest.raises(BlockingIOError):
+            os.read(fd, 1)
+    finally:
+        standard.close(fd)
+
+
+def test_file_sent_to_a_full_blocking_socket_waits(tmp_path):
+    (tmp_path / "file").write_bytes(b"x" * 100)
+    ours, theirs = socket.socketpair()
+    with ours, theirs, open(tmp_path / "file", "rb") as file:
+        theirs.setblocking(False)
+        ours.setblocking(False)
+        try:
+            while True:
+                ours.send(bytes(1 << 16))
+        except BlockingIOError:
+            ours.setblocking(True)
+        sender = parked(os.sendfile, ours.fileno(), file.fileno(), 10, 20)
+        theirs.setblocking(True)
+        while sender.state != "done":
+            theirs.recv(1 << 16)
+            sleep(0)
+        assert sender.result() == 20

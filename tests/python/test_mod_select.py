@@ -350,3 +350,11 @@ def test_selector_is_one_of_the_standard_ones(name, connected):
 
 def test_default_selector_is_that_of_the_platform():
     assert issubclass(selectors.DefaultSelector, standard_selectors.DefaultSelector)
+
+
+def test_poll_refuses_more_milliseconds_than_the_system_knows(pipe):
+    poll = select.poll()
+    poll.register(pipe[0])
+    for timeout in (1 << 31, 1 << 64, 1e300):
+        with pytest.raises(OverflowError):
+            poll.poll(timeout)

@@ -157,3 +157,9 @@ def test_child_left_running_at_the_end_of_the_process():
         process.returncode = 0  # or it warns
         print("ok")
     """, timeout=10)
+
+
+def test_line_buffering_of_bytes_is_warned_of():
+    with pytest.warns(RuntimeWarning, match="line buffering"):
+        process = shell("true", stdout=PIPE, bufsize=1)
+    process.communicate(timeout=LIMIT)

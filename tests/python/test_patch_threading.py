@@ -326,3 +326,27 @@ def test_joinable_thread_has_a_handle():
             raise AssertionError
     print("ok")
     """)
+
+
+def test_ctrl_c_in_a_thread_that_has_ended_comes_out_of_join():
+    check_script(START + """
+    thread = threading.Thread(target=_thread.interrupt_main)
+    try:
+        thread.start()
+        thread.join()
+    except KeyboardInterrupt:
+        print("ok")
+    """)
+
+
+def test_workers_are_not_counted_as_threads():
+    check_script(START + """
+    before = _thread._count()
+    microthread.run_blocking(int)
+    assert _thread._count() == before
+    thread = threading.Thread(target=time.sleep, args=(0.01,)); thread.start()
+    assert _thread._count() == before + 1
+    thread.join()
+    assert _thread._count() == before
+    print("ok")
+    """)

@@ -5,6 +5,7 @@ Each line of stdout that begins with MARK says that a test begins or how it ende
 themselves goes to stderr. Tests named in the file DONE are left out: they ended, or ended us, before.
 """
 
+import faulthandler
 import os
 import sys
 import unittest
@@ -78,6 +79,7 @@ def main():
     name, done_path, *rest = sys.argv[1:]
     del sys.argv[1:]
     out = os.fdopen(os.dup(1), "w")
+    faulthandler.enable()
     os.dup2(2, 1)
     if rest == ["patched"]:
         import microthread.patch

@@ -187,7 +187,7 @@ class ThreadHandle:
         if timeout is not None and timeout < 0:
             timeout = None
         if self.is_done():
-            return
+            return _core._heed()  # what its end brought: Ctrl-C
         if self.ident == get_ident():
             raise RuntimeError("Cannot join current thread")
         if self._real is None:
@@ -312,8 +312,8 @@ def stack_size(size: int = _UNSET, /) -> int:
 
 
 def count() -> int:
-    """As _thread._count(): how many threads run that are not the main one."""
-    return _real["_count"]() + len(_running)
+    """As _thread._count(): how many threads run that are not the main one; workers are none's."""
+    return _real["_count"]() - len(_workers._idents) + len(_running)
 
 
 def set_name(name: str) -> None:
