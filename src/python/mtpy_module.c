@@ -257,6 +257,9 @@ static PyObject *
 core_mark_service_thread(PyObject *module, PyObject *unused)
 {
     (void)unused;
+    PyObject *dict = PyThreadState_GetDict(); /* borrowed */
+    if (!dict || PyDict_SetItemString(dict, MTPY_SERVICE_MARK, Py_True) < 0)
+        return dict ? NULL : PyErr_NoMemory();
     mtpy_state_of(module)->service_threads++;
     Py_RETURN_NONE;
 }

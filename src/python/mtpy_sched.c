@@ -123,6 +123,9 @@ hook_poll_end(void *host)
 static bool
 has_other_os_threads(struct mtpy_sched *sched)
 {
+    PyObject *dict = PyThreadState_GetDict(); /* borrowed */
+    if (dict && PyDict_GetItemString(dict, MTPY_SERVICE_MARK))
+        return true; /* a worker itself: there is the one that it works for */
     size_t count = 0;
     PyInterpreterState *interpreter = PyThreadState_GetInterpreter(sched->tstate);
     for (PyThreadState *tstate = PyInterpreterState_ThreadHead(interpreter); tstate;

@@ -121,6 +121,9 @@ struct mtpy_sched {
     bool is_deadlocked;        /* the main one is woken to be told so */
 };
 
+/* In the dict of a thread state: this OS thread is one of service_threads. */
+#define MTPY_SERVICE_MARK "microthread.service"
+
 /* The calling OS thread's scheduler, of whichever interpreter used it last; NULL: none yet. */
 extern _Thread_local struct mtpy_sched *mtpy_sched_here;
 

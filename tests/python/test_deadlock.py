@@ -164,6 +164,24 @@ def test_busy_worker_is_no_deadlock_and_an_idle_one_is_nobody():
     """, timeout=10)
 
 
+def test_worker_waits_for_what_its_callers_os_thread_will_do():
+    check_script("""
+        import microthread
+        from microthread import Lock, deferred, run_blocking, sleep, spawn
+        lock, value = Lock(), deferred()
+        lock.acquire()
+        def work():
+            with lock:
+                return value.wait()
+        thread = spawn(run_blocking, work)
+        sleep(0.02)
+        lock.release()
+        sleep(0.02)
+        value.callback("ok")
+        print(thread.wait(5))
+    """, timeout=10)
+
+
 def test_deadlock_in_another_os_thread_is_told_to_its_main():
     check_script("""
         import threading
