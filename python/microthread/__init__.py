@@ -37,15 +37,12 @@ from microthread._core import (
     writable,
     yield_now,
 )
-from microthread._group import Group
 from microthread._hooks import excepthook
 from microthread._modules import NAMES as _MODULES
 from microthread._modules import CallableModule as _CallableModule
+from microthread._modules import Package as _Package
 from microthread._run import run, run_blocking
 from microthread._scenarios import generate, start_and_forget, start_in_parallel
-from microthread._seeing import dump, dump_on_signal
-from microthread._several import as_completed, parallel_map, wait_all, wait_future
-from microthread._slow import SlowHookArgs, make_settable, slow_hook
 
 __all__ = [
     "Barrier",
@@ -109,7 +106,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 slow_threshold: float | None  # seconds; setting it takes effect at once
-make_settable(__name__)
+_sys.modules[__name__].__class__ = _Package
 
 # A function, and a module that is loaded when one of its names is asked for.
 select = _sys.modules["microthread.select"] = _CallableModule(
@@ -121,12 +118,21 @@ _LATER = {
     "Barrier": "_sync",
     "BrokenBarrierError": "_sync",
     "Condition": "_sync",
+    "Group": "_group",
     "LifoQueue": "_queues",
     "PriorityQueue": "_queues",
     "Queue": "_queues",
+    "SlowHookArgs": "_slow",
     "StreamServer": "_server",
+    "as_completed": "_several",
+    "dump": "_seeing",
+    "dump_on_signal": "_seeing",
     "local": "_sync",
     "open": "_files",
+    "parallel_map": "_several",
+    "slow_hook": "_slow",
+    "wait_all": "_several",
+    "wait_future": "_several",
 }
 
 

@@ -2,7 +2,6 @@
 """What happens at the edges of the process: unfetched exceptions, exit, fork."""
 
 import atexit
-import functools
 import os
 import sys
 
@@ -53,6 +52,8 @@ def end_child(exception: BaseException | None) -> None:
 
 def _keep_wakeup_fd() -> None:
     """On 3.11 and 3.12 our wake-up descriptor is set for good: have it come back after another's."""
+    import functools
+
     import _signal
 
     set_standard = _signal.set_wakeup_fd

@@ -9,9 +9,11 @@ importlib._bootstrap: a re-entrant lock, and a chain of owners and what they wai
 to find import cycles, which then see a partly initialised module, as always.
 """
 
+from __future__ import annotations
+
 import importlib._bootstrap as bootstrap
+from _collections import deque  # importing collections costs every program's start
 from _thread import RLock  # the real one, whatever microthread.patch puts there
-from collections import deque
 
 from microthread import _core
 

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: MIT
 """The package's modules that stand in for the standard library's, and what these have in common."""
 
+from __future__ import annotations
+
 import sys
 import types
-from typing import Any
 
 from microthread import _core
+
+TYPE_CHECKING = False  # typing costs every program's start
+if TYPE_CHECKING:
+    from typing import Any
 
 # Loaded on first use, as attributes of the package.
 NAMES = ("os", "selectors", "signal", "socket", "ssl", "subprocess")
@@ -70,3 +75,21 @@ class CallableModule(types.ModuleType):
         except BaseException:
             self.__loader__ = None
             raise
+
+
+class Package(types.ModuleType):
+    """The package, in which slow_threshold can be set."""
+
+    @property
+    def slow_threshold(self) -> float | None:
+        slow = sys.modules.get("microthread._slow")
+        return slow.watcher.threshold if slow is not None else None
+
+    @slow_threshold.setter
+    def slow_threshold(self, threshold: float | None) -> None:
+        from microthread._slow import watcher
+
+        watcher.set(threshold)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._LATER, "slow_threshold"})

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: MIT
 """run(), the clean entry point, and run_blocking(), the way out to worker OS threads."""
 
-from collections.abc import Callable
-from typing import Any
+from __future__ import annotations
 
 from microthread import _core, _workers
+
+TYPE_CHECKING = False  # typing costs every program's start
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 
 def run(fn: Callable[..., Any], /, *args: Any) -> Any:

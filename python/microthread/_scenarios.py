@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: MIT
 """The three usage scenarios of the micro-threading PEP: forget it, run it beside, iterate over it."""
 
-from collections.abc import Callable
-from typing import Any
+from __future__ import annotations
 
 from microthread import _core
+
+TYPE_CHECKING = False  # typing costs every program's start
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 # How far the function of generate() may run ahead of its reader.
 _AHEAD = 16

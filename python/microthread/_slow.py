@@ -9,7 +9,7 @@ import atexit
 import os
 import sys
 from collections.abc import Callable
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microthread import _core, _workers
@@ -110,23 +110,3 @@ class Watcher:
 
 
 watcher = Watcher()
-
-
-class Package(ModuleType):
-    """The package, in which slow_threshold can be set."""
-
-    @property
-    def slow_threshold(self) -> float | None:
-        return watcher.threshold
-
-    @slow_threshold.setter
-    def slow_threshold(self, threshold: float | None) -> None:
-        watcher.set(threshold)
-
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), "slow_threshold"]
-
-
-def make_settable(name: str) -> None:
-    """Let a module have slow_threshold."""
-    sys.modules[name].__class__ = Package

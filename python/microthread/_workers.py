@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: MIT
 """Worker OS threads for run_blocking(): real ones, whatever microthread.patch has replaced."""
 
+from __future__ import annotations
+
 import _thread
 import os
-from collections import deque
-from collections.abc import Callable
+from _collections import deque  # importing collections costs every program's start
 
 from microthread import _core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _MOST = 64  # what they run waits, for the most part
 

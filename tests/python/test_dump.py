@@ -34,7 +34,9 @@ def start(name, fn, *args):
 def stop(*some):
     for thread in some:
         thread.cancel()
+    for thread in some:
         thread._join()
+        assert thread.cancelled()
 
 
 # ---- dump ----
