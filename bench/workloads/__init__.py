@@ -18,7 +18,8 @@ Peers are imported inside the functions, so that the program can list what is no
 import importlib
 
 NAMES = ("floor", "startup", "switch", "spawn", "group", "memory", "pipe", "sync", "scope", "sieve",
-         "timers", "parallel_map", "clone", "files", "echo", "churn", "http", "tls_echo", "gunicorn")
+         "timers", "parallel_map", "clone", "channel", "ping_pong", "interpreters", "cores", "files", "echo",
+         "churn", "http", "tls_echo", "gunicorn")
 
 
 def load(name):
