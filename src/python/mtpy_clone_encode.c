@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Deeper is an endless __reduce__, not data. */
-enum { FIRST_CAPACITY = 200, MOST_FRAMES = 4 << 20 };
+enum { FIRST_CAPACITY = 200, MOST_FRAMES = 1 << 20 };
 
 /* ---- bytes ---- */
 

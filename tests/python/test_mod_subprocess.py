@@ -32,18 +32,18 @@ def shell(script, **options):
 @pytest.mark.parametrize("end", [lambda p: p.wait(), lambda p: p.wait(LIMIT), lambda p: p.communicate(),
                                  lambda p: p.communicate(timeout=LIMIT)])
 def test_others_run_while_a_child_does(options, end):
-    ticks = []
+    r, w = os.pipe()
 
-    def tick():
-        while True:
-            sleep(0.001)
-            ticks.append(1)
+    def other():
+        sleep(0.001)
+        os.write(w, b"x")
 
-    ticker = spawn(tick)
-    with shell("sleep 0.03", **options) as process:
+    with shell(f"timeout 20 head -c 1 </dev/fd/{r} >/dev/null", pass_fds=[r], **options) as process:
+        other = spawn(other)
         end(process)
-        assert process.returncode == 0 and ticks
-    ticker.cancel()
+        assert process.returncode == 0 and other.done()
+    os.close(r)
+    os.close(w)
 
 
 def test_popen_is_one_of_the_standard_ones():

@@ -258,7 +258,12 @@ def test_trace_and_profile_functions_end_with_their_thread():
 
 def test_interrupt_main_reaches_the_main_thread():
     check_script(START + """
-    thread = threading.Thread(target=lambda: (time.sleep(0.01), _thread.interrupt_main()))
+    main = microthread.current()
+    def interrupt():
+        while not (main.waiting_for or "").startswith("sleep"):
+            time.sleep(0.001)
+        _thread.interrupt_main()
+    thread = threading.Thread(target=interrupt)
     thread.start()
     try:
         time.sleep(20)
@@ -271,7 +276,10 @@ def test_interrupt_main_reaches_the_main_thread():
 def test_keyboard_interrupt_in_a_busy_thread_is_for_the_main_one():
     check_script(START + """
     import signal
+    main = microthread.current()
     def busy():
+        while not (main.waiting_for or "").startswith("sleep"):
+            microthread.yield_now()
         os.kill(os.getpid(), signal.SIGINT)
         for _ in range(10 ** 6):
             pass
@@ -280,6 +288,18 @@ def test_keyboard_interrupt_in_a_busy_thread_is_for_the_main_one():
         time.sleep(20)
     except KeyboardInterrupt:
         print("ok")
+    """)
+
+
+def test_failure_of_a_daemon_thread_that_the_exit_ends_is_not_told():
+    check_script(START + """
+    def work():
+        try:
+            threading.Event().wait()
+        finally:
+            raise RuntimeError("a thread of CPython would not have come here")
+    threading.Thread(target=work, daemon=True).start()
+    print("ok")
     """)
 
 

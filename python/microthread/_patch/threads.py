@@ -142,16 +142,27 @@ def _interrupt() -> None:
 
 
 def _without_exits(invoke: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Thread._invoke_excepthook, which is not told of the end of a cancelled or daemon thread."""
+    """Thread._invoke_excepthook, which is not told of the end of a cancelled or daemon thread.
+
+    Nor of what a daemon thread raises while the exit ends it: CPython lets it stand where it is.
+    """
 
     def invoke_excepthook(thread: Any) -> None:
         exception = sys.exception()
         if isinstance(exception, KeyboardInterrupt):
             _interrupt()
-        elif not isinstance(exception, _core.MicroThreadExit):
+        elif not isinstance(exception, _core.MicroThreadExit) and not _is_ended_by_exit(exception):
             invoke(thread)
 
     return invoke_excepthook
+
+
+def _is_ended_by_exit(exception: BaseException | None) -> bool:
+    while exception is not None:
+        if type(exception) is _core.MicroThreadExit:
+            return True
+        exception = exception.__context__
+    return False
 
 
 # ---- waiting for the end ----
@@ -265,6 +276,15 @@ def set_sentinel() -> Any:
         return _real["_set_sentinel"]()
     running.sentinel = Lock()
     return running.sentinel
+
+
+_join = threading.Thread.join
+
+
+def join(self: threading.Thread, timeout: float | None = None) -> None:
+    """As Thread.join(), up to 3.12: Ctrl-C comes out of it, also when the thread has ended before."""
+    _join(self, timeout)
+    _core._heed()
 
 
 def shut_down() -> None:
@@ -382,7 +402,11 @@ def table() -> dict[tuple[str, str], Any]:
         }
     else:
         leaves["_set_sentinel"] = set_sentinel
-        names |= {"_set_sentinel": set_sentinel, "_start_new_thread": start_new_thread}
+        names |= {
+            "Thread.join": join,
+            "_set_sentinel": set_sentinel,
+            "_start_new_thread": start_new_thread,
+        }
     if "set_name" in _real:
         leaves["set_name"] = names["_set_name"] = set_name
     return {("_thread", name): value for name, value in leaves.items()} | {
