@@ -4,6 +4,7 @@
 
 #include "python/mtpy_clone.h"
 #include "python/mtpy_pipe.h"
+#include "python/mtpy_shared.h"
 
 #include <structmember.h>
 
@@ -38,14 +39,18 @@ send_message(struct mtpy_end *self, struct mt_message *message, mt_time timeout)
     return error;
 }
 
-/* Clone it and send the clone. The caller keeps the end alive. Returns as send_message(), MT_EHOST
-   with an exception set. */
+/* What makes a message of an object: mtpy_clone_encode(), mtpy_clone_encode_buffer(). */
+typedef int
+encoder(struct mtpy_state *state, PyObject *object, struct mt_message **message);
+
+/* Make a message of it and send that. The caller keeps the end alive. Returns as send_message(),
+   MT_EHOST with an exception set. */
 static int
-send_object(struct mtpy_end *self, PyObject *object, mt_time timeout)
+send_object(struct mtpy_end *self, encoder *encode, PyObject *object, mt_time timeout)
 {
     struct mt_message *message = NULL;
     if (mtpy_end_check_open(self) < 0 ||
-        mtpy_clone_encode(mtpy_state_by_type(Py_TYPE(self)), object, &message) < 0)
+        encode(mtpy_state_by_type(Py_TYPE(self)), object, &message) < 0)
         return MT_EHOST;
     if (mtpy_end_check_open(self) < 0) { /* code of the object's may have closed it */
         mt_message_free(message);
@@ -55,7 +60,8 @@ send_object(struct mtpy_end *self, PyObject *object, mt_time timeout)
 }
 
 static PyObject *
-channel_send(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+send_encoded(PyObject *object, encoder *encode, const char *format, PyObject *const *args,
+             Py_ssize_t nargs, PyObject *kwnames)
 {
     static const char *const names[] = {"obj", "timeout", NULL};
     struct mtpy_end *self = (struct mtpy_end *)object;
@@ -63,11 +69,11 @@ channel_send(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject
     PyObject *item, *given = NULL;
     if (MT_LIKELY(nargs == 1 && !kwnames))
         item = args[0];
-    else if (mtpy_parse_slowly(args, nargs, kwnames, "O|O:send", names, &item, &given) < 0 ||
+    else if (mtpy_parse_slowly(args, nargs, kwnames, format, names, &item, &given) < 0 ||
              mtpy_parse_timeout(given, "timeout", &timeout) < 0)
         return NULL;
     Py_INCREF(object);
-    int error = send_object(self, item, timeout);
+    int error = send_object(self, encode, item, timeout);
     if (MT_UNLIKELY(error))
         mtpy_end_raise(self, error == MT_EFULL ? MT_ETIMEDOUT : error);
     Py_DECREF(object);
@@ -75,11 +81,23 @@ channel_send(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject
 }
 
 static PyObject *
+channel_send(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return send_encoded(object, mtpy_clone_encode, "O|O:send", args, nargs, kwnames);
+}
+
+static PyObject *
+channel_send_buffer(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return send_encoded(object, mtpy_clone_encode_buffer, "O|O:send_buffer", args, nargs, kwnames);
+}
+
+static PyObject *
 channel_send_nowait(PyObject *object, PyObject *item)
 {
     struct mtpy_end *self = (struct mtpy_end *)object;
     Py_INCREF(object);
-    int error = send_object(self, item, 0);
+    int error = send_object(self, mtpy_clone_encode, item, 0);
     if (error == MT_EFULL)
         mtpy_pipe_raise_of_queue("Full", "the channel is full");
     else if (error)
@@ -343,6 +361,12 @@ static PyMethodDef send_methods[] = {
     {"send_nowait", CAST(channel_send_nowait), METH_O,
      "send_nowait($self, obj, /)\n--\n\n"
      "Send without waiting. Raises queue.Full, or as send()."},
+    {"send_buffer", CAST(channel_send_buffer), METH_FASTCALL | METH_KEYWORDS,
+     "send_buffer($self, obj, timeout=None)\n--\n\n"
+     "Send the memory of an object that supports the buffer protocol, shared and not copied: recv()\n"
+     "gives a memoryview of its format, shape and strides. The object is held until the last such\n"
+     "view is gone; a bytearray cannot be resized meanwhile. Raises BufferError or TypeError for\n"
+     "what has no such memory, and as send()."},
     {"sending", CAST(channel_sending), METH_O,
      "sending($self, obj, /)\n--\n\nA case of select(): send a clone of an object."},
     {"close", CAST(channel_close), METH_NOARGS,
