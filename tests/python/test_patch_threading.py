@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from microthread import micro_pipe, spawn
 from support import check_script, run_script
 
 START = """
@@ -349,6 +350,11 @@ def test_joinable_thread_has_a_handle():
 
 
 def test_ctrl_c_in_a_thread_that_has_ended_comes_out_of_join():
+    ran = []
+    spawn(ran.append, 1)
+    micro_pipe().put(1)
+    if ran:
+        pytest.skip("a stress build yields at every call: Ctrl-C comes out of start()")
     check_script(START + """
     thread = threading.Thread(target=_thread.interrupt_main)
     try:
