@@ -43,6 +43,26 @@ def adopt(standard: types.ModuleType, namespace: dict[str, Any]) -> None:
         namespace[name] = value
 
 
+_is_asyncio_minded = False
+
+
+def mind_asyncio() -> None:
+    """From now on, if asyncio is loaded, each micro-thread has a running loop and task of its own.
+
+    To asyncio they are those of the OS thread.
+    """
+    global _is_asyncio_minded
+    if _is_asyncio_minded or "asyncio.runners" not in sys.modules:
+        return
+    from asyncio import events, tasks
+
+    _is_asyncio_minded = True
+    swap = getattr(tasks, "_swap_current_task", lambda loop, task: None)  # 3.11: each loop has its own
+    _core._keep_running_loop(
+        events._get_running_loop, events._set_running_loop, tasks.current_task, swap
+    )
+
+
 class CallableModule(types.ModuleType):
     """microthread.select: the function of that name, and the module, which is loaded on first use."""
 

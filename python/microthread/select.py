@@ -13,12 +13,12 @@ from functools import wraps as _wraps
 from math import inf as _inf
 from operator import index as _index
 from select import *  # noqa: F403  what is public, for those who read only this file
-from sys import modules as _modules
 from time import monotonic as _monotonic
 from typing import Any as _Any
 
 from microthread import _core
 from microthread._modules import adopt as _adopt
+from microthread._modules import mind_asyncio as _mind_asyncio
 
 _adopt(_standard, globals())
 
@@ -31,27 +31,17 @@ _MOST_MILLISECONDS = 2**31 - 1  # of poll()
 _AGAIN = 0.002  # seconds
 
 
-def _leaves_asyncio(function: _Callable) -> _Callable:
-    """While it waits no event loop of asyncio runs as far as others see.
+def _minds_asyncio(function: _Callable) -> _Callable:
+    """As soon as asyncio's selector waits, each micro-thread has a running event loop of its own.
 
-    To asyncio the running loop is that of the OS thread. A micro-thread that took the loop whose
-    selector waits here for its own would not wake it, nor could it run a loop of its own. A loop
-    goes on when no other is in the middle of a callback.
+    To asyncio it is that of the OS thread. A micro-thread that took the loop of another one for its
+    own would not wake it, nor could it run one.
     """
 
     @_wraps(function)
     def call(*args: _Any, **kwargs: _Any) -> _Any:
-        events = _modules.get("asyncio.events")
-        get_loop = getattr(events, "_get_running_loop", None)  # none while it is imported
-        if events is None or get_loop is None or (loop := get_loop()) is None:
-            return function(*args, **kwargs)
-        events._set_running_loop(None)
-        try:
-            return function(*args, **kwargs)
-        finally:
-            while get_loop() is not None:
-                _core.sleep(_AGAIN)
-            events._set_running_loop(loop)
+        _mind_asyncio()
+        return function(*args, **kwargs)
 
     return call
 
@@ -107,7 +97,7 @@ def _seconds(timeout: _Any) -> float | None:
     return seconds if seconds >= 0 else None
 
 
-@_leaves_asyncio
+@_minds_asyncio
 def select(
     rlist: _Any, wlist: _Any, xlist: _Any, timeout: float | None = None, /
 ) -> tuple[list, list, list]:
@@ -171,7 +161,7 @@ class poll:
         self._poll.unregister(fd)
         self._wanted.pop(_number(fd), None)
 
-    @_leaves_asyncio
+    @_minds_asyncio
     def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
         """Wait for events; returns a list of (descriptor, events).
 
@@ -248,7 +238,7 @@ class epoll:
         """Remove a descriptor; OSError(ENOENT) if it is not registered."""
         self._epoll.unregister(fd)
 
-    @_leaves_asyncio
+    @_minds_asyncio
     def poll(self, timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
         """Wait for events; returns a list of (descriptor, events).
 

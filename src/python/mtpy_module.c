@@ -6,6 +6,7 @@
 #include "python/mtpy_file.h"
 #include "python/mtpy_group.h"
 #include "python/mtpy_interp.h"
+#include "python/mtpy_loop.h"
 #include "python/mtpy_parcel.h"
 #include "python/mtpy_patch.h"
 #include "python/mtpy_pipe.h"
@@ -350,6 +351,7 @@ static PyMethodDef module_methods[] = {
     {"_open_signalfd", CAST(core_open_signalfd), METH_O, NULL},
     {"_tick", CAST(core_tick), METH_NOARGS, NULL},
     {"_heed", CAST(core_heed), METH_NOARGS, NULL},
+    {"_keep_running_loop", mtpy_loop_keep, METH_VARARGS, NULL},
     {"_mark_service_thread", CAST(core_mark_service_thread), METH_NOARGS, NULL},
     {"_signal_fd", CAST(core_signal_fd), METH_NOARGS, NULL},
     {"_shut_down", CAST(core_shut_down), METH_NOARGS, NULL},

@@ -5,6 +5,7 @@
 #include "python/mtpy_fault.h"
 #include "python/mtpy_group.h"
 #include "python/mtpy_interp.h"
+#include "python/mtpy_loop.h"
 #include "python/mtpy_scope.h"
 #include "python/mtpy_shared.h"
 
@@ -29,11 +30,13 @@ hook_enter(struct mt_sched *core, struct mt_stack *stack)
     mtpy_vm_enter(sched->tstate, stack, thread->context);
     thread->context = NULL;
     mtpy_vm_protect(sched->tstate, stack, false);
+    mtpy_loop_resume(sched);
 }
 
 static void
 hook_leave(struct mt_sched *core, struct mt_stack *stack)
 {
+    mtpy_loop_leave(mtpy_sched_of(core));
     mtpy_vm_leave(mtpy_sched_of(core)->tstate, stack);
 }
 
@@ -44,6 +47,7 @@ hook_resume(struct mt_sched *core, struct mt_stack *stack)
     mtpy_sched_here = sched; /* others may have run another interpreter in this OS thread */
     mtpy_vm_protect(sched->tstate, stack, stack == core->main_stack); /* resuming may call Python */
     mtpy_vm_resume(sched->tstate, stack);
+    mtpy_loop_resume(sched);
 }
 
 static void

@@ -70,7 +70,12 @@ struct mtpy_sched;
     X(PyTypeObject, socket_class)     /* microthread.socket.socket: what accept() gives */ \
     X(PyObject, socket_get_default)   /* socket.getdefaulttimeout */ \
     X(PyObject, name_closed)          /* "_closed" */ \
-    X(PyObject, name_io_refs)         /* "_io_refs" */
+    X(PyObject, name_io_refs)         /* "_io_refs" */ \
+    X(PyObject, loop_get)             /* asyncio's _get_running_loop; NULL until there is asyncio */ \
+    X(PyObject, loop_set)             /* its _set_running_loop */ \
+    X(PyObject, loop_task)            /* its current_task */ \
+    X(PyObject, loop_swap)            /* its _swap_current_task */ \
+    X(PyObject, loops)                /* id of a micro-thread that was left: its running loop and task */
 
 enum { MTPY_WORDS = 256, MTPY_LONGEST_WORD = 32 };
 

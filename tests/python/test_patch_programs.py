@@ -166,6 +166,45 @@ def test_each_thread_may_run_an_asyncio_loop_of_its_own(selector):
     """)
 
 
+@pytest.mark.parametrize("debug", [False, True])
+def test_thread_started_by_a_coroutine_does_not_take_its_loop_for_its_own(debug):
+    check_script(START + f"""
+    import asyncio
+    seen = []
+    def plain():
+        seen.append(asyncio._get_running_loop())
+        time.sleep(0.001)
+        return asyncio.run(nested(), debug={debug})
+    async def nested():
+        await asyncio.sleep(0.001)
+        time.sleep(0.001)
+        return asyncio.current_task()
+    async def main():
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        thread = threading.Thread(target=plain); thread.start()
+        inner = await asyncio.to_thread(plain)
+        assert inner is not task
+        thread.join()  # in the middle of a step
+        assert asyncio.get_running_loop() is loop and asyncio.current_task() is task
+    asyncio.run(main(), debug={debug})
+    assert seen == [None, None] and asyncio._get_running_loop() is None
+    print("ok")
+    """)
+
+
+def test_loop_that_waited_alone_is_forgotten_at_its_end():
+    check_script("""
+    from microthread import patch
+    patch.all()
+    import asyncio, threading, time
+    for _ in range(2):
+        asyncio.run(asyncio.sleep(0.001))
+        thread = threading.Thread(target=time.sleep, args=(0.001,)); thread.start(); thread.join()
+        assert asyncio._get_running_loop() is None
+    print("ok")
+    """)
+
+
 def test_socketserver_serves_many_connections_in_one_os_thread():
     check_script(START + """
     import os, socket, socketserver

@@ -14,6 +14,7 @@ from typing import Any
 
 from microthread import _core, _workers
 from microthread._core import Lock, RLock
+from microthread._modules import mind_asyncio
 from microthread._sync import local
 
 # C code that a thread calls expects more room than most micro-threads need; it is only address space.
@@ -89,6 +90,7 @@ def start_joinable_thread(
 def _start(
     function: Callable[..., Any], args: tuple, kwargs: dict | None, handle: Any, daemon: bool
 ) -> int:
+    mind_asyncio()
     owner = getattr(function, "__self__", None)
     name = None
     if isinstance(owner, threading.Thread):
