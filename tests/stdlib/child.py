@@ -7,6 +7,7 @@ themselves goes to stderr. Tests named in the file DONE are left out: they ended
 
 import faulthandler
 import os
+import signal
 import sys
 import unittest
 
@@ -79,7 +80,8 @@ def main():
     name, done_path, *rest = sys.argv[1:]
     del sys.argv[1:]
     out = os.fdopen(os.dup(1), "w")
-    faulthandler.enable()
+    faulthandler.enable()  # run.py aborts what hangs
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     os.dup2(2, 1)
     if rest == ["patched"]:
         import microthread.patch
