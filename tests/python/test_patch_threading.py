@@ -349,7 +349,6 @@ def test_joinable_thread_has_a_handle():
     """)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 13), reason="join() of an ended thread calls nothing")
 def test_ctrl_c_in_a_thread_that_has_ended_comes_out_of_join():
     ran = []
     spawn(ran.append, 1)
