@@ -140,7 +140,7 @@ def __getattr__(name: str):
     """Load on first use what costs an import of the standard library's modules."""
     import importlib
 
-    if name in _MODULES or name in ("patch", "interpreters"):
+    if name in _MODULES or name in ("interpreters", "patch", "worker"):
         return importlib.import_module(f"microthread.{name}")
     if name in _LATER:
         value = getattr(importlib.import_module(f"microthread.{_LATER[name]}"), name)

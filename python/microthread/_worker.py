@@ -13,6 +13,8 @@ from microthread import _core, _functions
 
 _REFUSAL = "does not support loading in subinterpreters"
 
+_OURS = (__file__, _functions.__file__, __file__.replace("_worker.py", "worker.py"))
+
 _main: dict = vars(sys.modules["__main__"])
 _running: dict[int, _core.micro_thread] = {}  # by the id of the channel for the answer
 
@@ -128,7 +130,7 @@ def _failure(exception):
     if isinstance(exception, ImportError) and _REFUSAL in str(exception):
         exception = _explain(exception)
     trace = exception.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename in (__file__, _functions.__file__):
+    while trace is not None and trace.tb_frame.f_code.co_filename in _OURS:
         trace = trace.tb_next
     cls = type(exception)
     name = cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"

@@ -6,6 +6,7 @@ and PARALLEL is False. Channels carry messages, which are clones, between micro-
 Every call waits for its micro-thread only.
 """
 
+import importlib
 import os
 import sys
 import weakref
@@ -38,6 +39,7 @@ __all__ = [
     "Semaphore",
     "SendChannel",
     "SharedBuffer",
+    "Worker",
     "clone",
     "create",
     "create_channel",
@@ -48,6 +50,8 @@ __all__ = [
 ]
 
 PARALLEL: bool = _core._PARALLEL
+
+_LATER = {"Worker": "_posting"}
 
 _known: weakref.WeakValueDictionary[int, "Interpreter"] = weakref.WeakValueDictionary()
 
@@ -308,3 +312,12 @@ def get_current() -> Interpreter:
 def get_main() -> Interpreter:
     """The interpreter that the process began with."""
     return _known_as(0, None)
+
+
+def __getattr__(name: str) -> Any:
+    """Load what stands on top of this on first use."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"microthread.{_LATER[name]}"), name)
+    globals()[name] = value
+    return value

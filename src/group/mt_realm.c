@@ -66,14 +66,15 @@ thread_main(void *argument)
     return NULL;
 }
 
+/* An OS thread that nobody joins. Returns 0 or a system error. */
 static int
-start_thread(struct mt_realm *realm)
+start_thread(void *(*run)(void *argument), void *argument)
 {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_t thread;
-    int number = pthread_create(&thread, &attributes, thread_main, realm);
+    int number = pthread_create(&thread, &attributes, run, argument);
     pthread_attr_destroy(&attributes);
     return number ? mt_error_from_errno(number) : 0;
 }
@@ -105,7 +106,7 @@ mt_realm_start(void (*body)(struct mt_realm *realm), char *argument, bool is_apa
         if (!error) {
             mt_realm_ref(realm); /* the OS thread's */
             mt_list_append(list_of_all(), &realm->link);
-            error = start_thread(realm);
+            error = start_thread(thread_main, realm);
             if (error) {
                 mt_list_remove(&realm->link);
                 mt_realm_unref(realm);
@@ -176,6 +177,31 @@ mt_realm_visit(struct mt_realm *realm, void (*visit)(struct mt_realm *realm))
     pthread_t thread;
     if (pthread_create(&thread, NULL, visitor_main, &visitor) == 0)
         pthread_join(thread, NULL);
+}
+
+static void *
+late_visitor_main(void *argument)
+{
+    struct visitor *visitor = argument;
+    visitor_main(visitor);
+    mt_realm_unref(visitor->realm);
+    mt_alloc_free(visitor);
+    return NULL;
+}
+
+int
+mt_realm_visit_soon(struct mt_realm *realm, void (*visit)(struct mt_realm *realm))
+{
+    struct visitor *visitor = mt_alloc(sizeof *visitor);
+    if (!visitor)
+        return MT_ENOMEM;
+    *visitor = (struct visitor){mt_realm_ref(realm), visit};
+    int error = start_thread(late_visitor_main, visitor);
+    if (error) {
+        mt_realm_unref(realm);
+        mt_alloc_free(visitor);
+    }
+    return error;
 }
 
 void

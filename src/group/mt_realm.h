@@ -74,6 +74,11 @@ mt_realm_set_living(struct mt_realm *realm, bool is_living);
 void
 mt_realm_visit(struct mt_realm *realm, void (*visit)(struct mt_realm *realm));
 
+/* The same without waiting, at some time from now on. Blocks nowhere. Returns 0, MT_ENOMEM or a system
+   error. */
+int
+mt_realm_visit_soon(struct mt_realm *realm, void (*visit)(struct mt_realm *realm));
+
 /* No more realms from now on; those that there are shall stop. */
 void
 mt_realm_refuse(void);

@@ -111,7 +111,7 @@ worker_body(struct mt_realm *realm)
         mt_realm_announce(realm);
 }
 
-/* ---- stopping all, at the end of the process ---- */
+/* ---- stopping ---- */
 
 /* In an OS thread without a thread state. One that has not gone on to anything else since the last visit
    and does not wait for anything is in the middle of something long. */
@@ -232,6 +232,16 @@ worker_stop(PyObject *object, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+/* interrupt(): if it has done nothing but one long thing since the last time, interrupt that. */
+static PyObject *
+worker_interrupt(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    struct mt_realm *core = core_of(object);
+    int error = core->is_apart ? mt_realm_visit_soon(core, interrupt_if_stuck) : 0;
+    return error ? mtpy_raise(error) : Py_NewRef(Py_None);
+}
+
 static PyObject *
 worker_begin(PyObject *object, PyObject *unused)
 {
@@ -318,6 +328,8 @@ static PyMethodDef worker_methods[] = {
     {"hello", worker_hello, METH_NOARGS, "A receiving end that ends when it is ready or failed."},
     {"ended", worker_ended, METH_NOARGS, "A receiving end that ends when nothing of it is left."},
     {"stop", worker_stop, METH_NOARGS, "Tell it to stop."},
+    {"interrupt", worker_interrupt, METH_NOARGS,
+     "Interrupt what it runs, if that is the same as the last time and waits for nothing."},
     {"begin", worker_begin, METH_NOARGS, "Make it busy; False if it is."},
     {"end", worker_end, METH_NOARGS, "It is busy no longer."},
     {"take_ends", worker_take_ends, METH_NOARGS,

@@ -249,19 +249,36 @@ buffer_notify(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObjec
 
 /* ---- the object ---- */
 
+/* Borrowed, or NULL with an exception when it cannot be taken away. */
+static struct mt_shared *
+detachable_core(PyObject *object)
+{
+    struct buffer *self = (struct buffer *)object;
+    struct mt_shared *core = core_of(object);
+    if (!core || !self->exports)
+        return core;
+    PyErr_Format(PyExc_BufferError, "a SharedBuffer of which %zd views live cannot be transferred",
+                 self->exports);
+    return NULL;
+}
+
+static PyObject *
+buffer_check_detach(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    return detachable_core(object) ? Py_NewRef(Py_None) : NULL;
+}
+
 static PyObject *
 buffer_detach(PyObject *object, PyObject *unused)
 {
     (void)unused;
     struct buffer *self = (struct buffer *)object;
-    struct mt_shared *core = core_of(object);
-    if (core && self->exports) {
-        PyErr_Format(PyExc_BufferError,
-                     "a SharedBuffer of which %zd views live cannot be transferred", self->exports);
+    struct mt_shared *core = detachable_core(object);
+    if (!core)
         return NULL;
-    }
     self->core = NULL;
-    return core ? wrap_core(self->state, Py_TYPE(object), core) : NULL;
+    return wrap_core(self->state, Py_TYPE(object), core);
 }
 
 static int
@@ -379,6 +396,7 @@ static PyMethodDef buffer_methods[] = {
      "notify($self, offset, count=None)\n--\n\n"
      "Wake up to count of those who wait for the word, the earliest first, in any interpreter; None\n"
      "for all. Returns how many."},
+    {"_check_detach", buffer_check_detach, METH_NOARGS, NULL},
     {"_detach", buffer_detach, METH_NOARGS, NULL},
     {0},
 };
