@@ -197,10 +197,22 @@ def test_what_lasted_before_it_was_set_does_not_count(reports):
     assert not reports
 
 
-def test_no_os_thread_is_left_when_it_is_unset(reports):
-    before = len(os.listdir("/proc/self/task"))
-    microthread.slow_threshold = None
-    until(lambda: len(os.listdir("/proc/self/task")) == before - 1)
+def test_no_os_thread_is_left_when_it_is_unset():
+    check_script("""
+        import os, time
+        import microthread
+        def tasks():
+            return len(os.listdir("/proc/self/task"))
+        before = tasks()
+        microthread.slow_threshold = 10
+        assert tasks() == before + 1
+        microthread.slow_threshold = None
+        deadline = time.monotonic() + 10
+        while tasks() != before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert tasks() == before
+        print("ok")
+    """)
 
 
 def test_with_threads_patched_it_is_an_os_thread_still():
