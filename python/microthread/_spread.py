@@ -11,7 +11,7 @@ from typing import Any
 
 from microthread import _core
 from microthread._group import Group
-from microthread.interpreters import Interpreter, RunFailed, create
+from microthread.interpreters import Interpreter, RunFailed, _original, create
 
 _kept: list[Interpreter] = []
 _load: dict[int, int] = {}  # members that run there, by id
@@ -60,10 +60,6 @@ class SpreadGroup(Group):
         try:
             return one.call(fn, *args, **kwargs)
         except RunFailed as failure:
-            if failure.__cause__ is None:
-                raise
-            cause = failure.__cause__
-            cause.add_note("in another interpreter:\n" + failure.formatted.rstrip())
-            raise cause from None
+            raise _original(failure) from None
         finally:
             _load[one.id] -= 1

@@ -39,6 +39,7 @@ __all__ = [
     "Semaphore",
     "SendChannel",
     "SharedBuffer",
+    "Space",
     "Worker",
     "clone",
     "create",
@@ -51,7 +52,7 @@ __all__ = [
 
 PARALLEL: bool = _core._PARALLEL
 
-_LATER = {"Worker": "_posting"}
+_LATER = {"Space": "_spaces", "Worker": "_posting"}
 
 _known: weakref.WeakValueDictionary[int, "Interpreter"] = weakref.WeakValueDictionary()
 
@@ -249,6 +250,15 @@ def _finish(message):
         raise failure from cause
     finally:
         del failure, cause
+
+
+def _original(failure):
+    """The exception behind it, with a note of where it came from, or itself if that has not come."""
+    cause = failure.__cause__
+    if cause is None:
+        return failure
+    cause.add_note("in another interpreter:\n" + failure.formatted.rstrip())
+    return cause
 
 
 def create(*, own_gil: bool = True) -> Interpreter:
