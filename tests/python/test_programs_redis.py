@@ -51,6 +51,7 @@ def test_optimistic_locks_of_many_threads_lose_nothing(server):
             nonlocal tries
             tries += 1
             value = int(pipeline.get("n"))
+            time.sleep(0.002)  # the others come between
             pipeline.multi()
             pipeline.set("n", value + 1)
         tries = 0
