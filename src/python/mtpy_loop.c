@@ -47,6 +47,10 @@ static void
 set_task(struct mtpy_state *state, PyObject *loop, PyObject *task)
 {
     PyObject *before = PyObject_CallFunctionObjArgs(state->loop_swap, loop, task, NULL);
+    if (!before && task == Py_None && PyErr_ExceptionMatches(PyExc_KeyError))
+        PyErr_Clear(); /* 3.12 says so when there was none */
+    else if (!before)
+        PyErr_WriteUnraisable(NULL);
     Py_XDECREF(before);
 }
 
@@ -91,7 +95,10 @@ exchange(struct mtpy_state *state, PyObject *loop, PyObject *both)
         return;
     if (loop != Py_None)
         set_task(state, loop, Py_None);
-    Py_XDECREF(PyObject_CallOneArg(state->loop_set, wanted));
+    PyObject *none = PyObject_CallOneArg(state->loop_set, wanted);
+    if (!none)
+        PyErr_WriteUnraisable(NULL);
+    Py_XDECREF(none);
     if (task != Py_None)
         set_task(state, wanted, task);
 }
