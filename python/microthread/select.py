@@ -174,7 +174,7 @@ class poll:
         else:
             seconds = _seconds(timeout)
             if seconds is None or timeout > _MOST_MILLISECONDS:
-                return self._poll.poll(timeout)  # which raises
+                raise OverflowError(f"timeout must be <= {_MOST_MILLISECONDS} ms, got {timeout!r}")
             deadline = _monotonic() + seconds / 1000
         ready = self._poll.poll(0)
         if ready or timeout == 0:

@@ -145,7 +145,7 @@ def test_value_handed_over_before_the_handler_raised_is_not_lost():
         raise LookupError
     signal.signal(signal.SIGUSR1, handler)
     send_later(signal.SIGUSR1)
-    spawn(sleep, 0.1)
+    spawn(sleep, 5)
     got = []
     try:
         got.append(pipe.take())
