@@ -169,12 +169,15 @@ class poll:
         """
         if self._is_polling:
             raise RuntimeError("concurrent poll() invocation")
-        if timeout is None or isinstance(timeout, (int, float)) and timeout < 0:
+        is_number = isinstance(timeout, (int, float))
+        if timeout is None or is_number and timeout < 0:
             deadline = None
+        elif is_number and timeout > _MOST_MILLISECONDS:  # CPython 3.15 takes it for no limit
+            raise OverflowError(f"timeout must be <= {_MOST_MILLISECONDS} ms, got {timeout!r}")
         else:
             seconds = _seconds(timeout)
-            if seconds is None or timeout > _MOST_MILLISECONDS:
-                raise OverflowError(f"timeout must be <= {_MOST_MILLISECONDS} ms, got {timeout!r}")
+            if seconds is None:
+                return self._poll.poll(timeout)  # which raises
             deadline = _monotonic() + seconds / 1000
         ready = self._poll.poll(0)
         if ready or timeout == 0:
