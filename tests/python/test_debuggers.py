@@ -77,10 +77,32 @@ def test_pdb_steps_into_a_call_and_up_again():
     assert "--Call--" in out and "('n is', 1)" in out and "value 5" in out
 
 
-def test_pdb_break_in_another_micro_thread_is_hit():
-    out = run_pdb("break 7, n == 2", "continue", "p ('stopped at', n)", "clear 1", "continue")
-    assert "('stopped at', 2)" in out or "End of file" in out or "Blank" in out
-    assert "value 5" in out and "log [0, 1, 2, 3]" in out
+def test_pdb_break_in_another_micro_thread_is_hit(tmp_path):
+    script = tmp_path / "script.py"  # pdb wants the text of a line that it breaks at
+    script.write_text("""\
+import pdb
+from microthread import spawn, yield_now
+log = []
+def note(n):
+    log.append(n)
+def other():
+    for n in range(4):
+        note(n)
+        yield_now()
+def work():
+    pdb.Pdb(nosigint=True, readrc=False).set_trace()
+    yield_now()
+    return "worked"
+beside, thread = spawn(other), spawn(work)
+print(thread.wait())
+beside.wait()
+print("log", log)
+""")
+    done = run_script(f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')",
+                      stdin="break note, n == 2\ncontinue\np ('stopped at', n)\nclear 1\ncontinue\n")
+    assert done.returncode == 0, done.stderr
+    assert "('stopped at', 2)" in done.stdout and "script.py(5)note()" in done.stdout
+    assert "worked" in done.stdout and "log [0, 1, 2, 3]" in done.stdout
 
 
 def test_breakpoint_of_two_that_take_turns():

@@ -67,15 +67,17 @@ def test_exit_interrupts_a_busy_interpreter():
 
 def test_finally_blocks_there_run_at_exit():
     check_script(START + """
-def careful():
+def careful(begun):
     try:
+        begun.send(None)
         microthread.sleep(100)
     finally:
         microthread.sleep(0.2)
         print("ok", flush=True)
 one = create()
-one.spawn(careful)
-sleep(0.02)
+receiver, sender = create_channel()
+handle = one.spawn(careful, sender)
+receiver.recv()
 """, timeout=60)
 
 
