@@ -7,7 +7,6 @@ from typing import Any
 
 from microthread import _core, _functions
 from microthread.interpreters import (
-    PARALLEL,
     InterpreterClosed,
     RunFailed,
     _finish,
@@ -117,13 +116,12 @@ class Worker:
     def terminate(self) -> None:
         """End it, without waiting: its micro-threads get MicroThreadExit where they wait.
 
-        What is still busy after 50 ms is interrupted by the same exception (not on 3.11), but not
-        inside of a long call of C code.
+        What is still busy after 50 ms is interrupted by the same exception, and what goes on after ten
+        of them at each line; but nothing inside of a long call of C code.
         """
         if not self._core.is_stopping:
             self._core.stop()
-            if PARALLEL:
-                _core.spawn(_hurry, self._core).name = f"terminate {self!r}"
+            _core.spawn(_hurry, self._core).name = f"terminate {self!r}"
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until nothing of it is left. Does not raise what it raised: see on_error."""

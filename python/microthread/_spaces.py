@@ -6,10 +6,19 @@ function of the caller's.
 """
 
 from collections.abc import Callable, Iterator, MutableMapping
+from functools import partial
 from typing import Any
 
 from microthread import Lock, _core, _functions
-from microthread.interpreters import Interpreter, RunFailed, _finish, _original, _Request, create
+from microthread.interpreters import (
+    Interpreter,
+    InterpreterClosed,
+    RunFailed,
+    _finish,
+    _original,
+    _Request,
+    create,
+)
 
 
 class Space:
@@ -51,8 +60,10 @@ class Space:
             raise TypeError(f"response must be callable, got {type(response).__name__}")
         parcel = _core._pack((_functions.describe(fn), args, {}))
         self._interpreter._need_worker()
-        handle = _core.micro_thread(self._serve, (response, parcel))
+        closings: list[InterpreterClosed] = []
+        handle = _core.micro_thread(self._serve, (response, parcel, closings))
         handle.name = f"{getattr(fn, '__name__', 'call')} in {self!r}"
+        handle.add_done_callback(partial(_hush, closings))
         handle.start()
         return handle
 
@@ -65,8 +76,13 @@ class Space:
         """End the space, as Interpreter.close(). Requests that have not ended raise InterpreterClosed."""
         self._interpreter.close(timeout)
 
-    def _serve(self, response, parcel):
-        return response(self._do(parcel))
+    def _serve(self, response, parcel, closings):
+        try:
+            value = self._do(parcel)
+        except InterpreterClosed as closing:
+            closings.append(closing)
+            raise
+        return response(value)
 
     def _do(self, parcel):
         try:
@@ -102,6 +118,13 @@ class _Globals(MutableMapping):
 
     def __len__(self) -> int:
         return len(self._space._call(_names))
+
+
+def _hush(closings, handle):
+    """That the space was closed is no failure to report when nobody waits for the handle."""
+    if closings and not handle.cancelled():
+        handle.exception()
+    closings.clear()  # they refer to the frames that refer to this list
 
 
 def _checked(name):

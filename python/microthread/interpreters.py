@@ -156,7 +156,7 @@ class Interpreter:
         request = _Request(self, "call", (_functions.describe(fn), args, kwargs))
         handle = _core.micro_thread(_follow, (request,))
         handle.name = f"{getattr(fn, '__name__', 'call')} in interpreter {self._id}"
-        handle.add_done_callback(request.abandon)
+        handle.add_done_callback(request.note_end)
         handle.start()
         return handle
 
@@ -179,6 +179,7 @@ class _Request:
     def __init__(self, interpreter, kind, content, parcel=None):
         interpreter._need_worker()
         self._interpreter = interpreter
+        self._was_closed = False
         self._answer, reply = create_channel()
         if parcel is None:
             parcel = _core._pack(content)
@@ -210,11 +211,20 @@ class _Request:
         try:
             message = self._answer.recv()
         except EOFError:
+            self._was_closed = True
+            if _core._is_ending():
+                raise _core.MicroThreadExit from None  # which is what everybody here gets
             raise self._closed() from None
         self._answer.close()
         return message
 
-    def abandon(self, handle=None):
+    def note_end(self, handle):
+        """For the one who waits for it. That it was closed is no failure to report: nobody asked."""
+        self.abandon()
+        if self._was_closed and not handle.cancelled():
+            handle.exception()
+
+    def abandon(self):
         """Cancel it over there, unless the answer is here."""
         if self._answer.closed:
             return

@@ -156,24 +156,33 @@ mt_realm_set_living(struct mt_realm *realm, bool is_living)
 struct visitor {
     struct mt_realm *realm;
     void (*visit)(struct mt_realm *realm);
+    mt_time span; /* between two visits; 0: there is one only */
 };
+
+/* Returns whether there was somebody to visit. */
+static bool
+visit_now(const struct visitor *visitor)
+{
+    struct mt_realm *realm = visitor->realm;
+    pthread_mutex_lock(&realm->lock);
+    bool is_living = realm->is_living;
+    if (is_living)
+        visitor->visit(realm);
+    pthread_mutex_unlock(&realm->lock);
+    return is_living;
+}
 
 static void *
 visitor_main(void *argument)
 {
-    struct visitor *visitor = argument;
-    struct mt_realm *realm = visitor->realm;
-    pthread_mutex_lock(&realm->lock);
-    if (realm->is_living)
-        visitor->visit(realm);
-    pthread_mutex_unlock(&realm->lock);
+    (void)visit_now(argument);
     return NULL;
 }
 
 void
 mt_realm_visit(struct mt_realm *realm, void (*visit)(struct mt_realm *realm))
 {
-    struct visitor visitor = {realm, visit};
+    struct visitor visitor = {realm, visit, 0};
     pthread_t thread;
     if (pthread_create(&thread, NULL, visitor_main, &visitor) == 0)
         pthread_join(thread, NULL);
@@ -183,25 +192,58 @@ static void *
 late_visitor_main(void *argument)
 {
     struct visitor *visitor = argument;
-    visitor_main(visitor);
+    (void)visit_now(visitor);
+    atomic_store(&visitor->realm->is_visited, false);
     mt_realm_unref(visitor->realm);
     mt_alloc_free(visitor);
     return NULL;
 }
 
+static void *
+attendant_main(void *argument)
+{
+    struct visitor *visitor = argument;
+    struct timespec span = {visitor->span / MT_SECOND, visitor->span % MT_SECOND};
+    do
+        nanosleep(&span, NULL);
+    while (visit_now(visitor));
+    mt_realm_unref(visitor->realm);
+    mt_alloc_free(visitor);
+    return NULL;
+}
+
+/* An OS thread with a visitor of its own. Returns 0, MT_ENOMEM or a system error. */
+static int
+start_visitor(void *(*run)(void *argument), struct visitor visitor)
+{
+    struct visitor *its = mt_alloc(sizeof *its);
+    if (!its)
+        return MT_ENOMEM;
+    *its = visitor;
+    mt_realm_ref(visitor.realm);
+    int error = start_thread(run, its);
+    if (error) {
+        mt_realm_unref(visitor.realm);
+        mt_alloc_free(its);
+    }
+    return error;
+}
+
 int
 mt_realm_visit_soon(struct mt_realm *realm, void (*visit)(struct mt_realm *realm))
 {
-    struct visitor *visitor = mt_alloc(sizeof *visitor);
-    if (!visitor)
-        return MT_ENOMEM;
-    *visitor = (struct visitor){mt_realm_ref(realm), visit};
-    int error = start_thread(late_visitor_main, visitor);
-    if (error) {
-        mt_realm_unref(realm);
-        mt_alloc_free(visitor);
-    }
+    if (atomic_exchange(&realm->is_visited, true))
+        return 0;
+    int error = start_visitor(late_visitor_main, (struct visitor){realm, visit, 0});
+    if (error)
+        atomic_store(&realm->is_visited, false);
     return error;
+}
+
+int
+mt_realm_attend(struct mt_realm *realm, void (*visit)(struct mt_realm *realm), mt_time span)
+{
+    return start_visitor(attendant_main, (struct visitor){realm, visit, span});
 }
 
 void
@@ -213,6 +255,15 @@ mt_realm_refuse(void)
     for (struct mt_link *link = mt_list_front(list); link; link = mt_list_after(list, link))
         mt_realm_stop(MT_CONTAINER_OF(link, struct mt_realm, link));
     pthread_mutex_unlock(&all.lock);
+}
+
+bool
+mt_realm_is_refusing(void)
+{
+    pthread_mutex_lock(&all.lock);
+    bool is_refusing = all.is_refusing;
+    pthread_mutex_unlock(&all.lock);
+    return is_refusing;
 }
 
 bool

@@ -22,7 +22,9 @@ struct mt_realm {
     _Atomic bool is_stopping;
     _Atomic bool is_busy;        /* the host's: one that may be done by one caller at a time is under way */
     bool is_apart;               /* the host's: it shares no lock with others */
+    _Atomic bool is_visited;     /* a visit is to come or under way */
     uint64_t progress;           /* the host's: what an interruption has seen the last time */
+    unsigned interruptions;      /* the host's: how many there were since it was another */
     char error[MT_REALM_ERROR_ROOM]; /* why it did not come up; written before hello closes */
     void (*body)(struct mt_realm *realm);
     char *argument;              /* the host's; freed with mt_alloc_free() */
@@ -74,14 +76,23 @@ mt_realm_set_living(struct mt_realm *realm, bool is_living);
 void
 mt_realm_visit(struct mt_realm *realm, void (*visit)(struct mt_realm *realm));
 
-/* The same without waiting, at some time from now on. Blocks nowhere. Returns 0, MT_ENOMEM or a system
-   error. */
+/* The same without waiting, at some time from now on; nothing while such a visit is to come, which may take
+   as long as the host's lock is held. Blocks nowhere. Returns 0, MT_ENOMEM or a system error. */
 int
 mt_realm_visit_soon(struct mt_realm *realm, void (*visit)(struct mt_realm *realm));
+
+/* From an OS thread made for it, call visit(realm) every `span` ns for as long as it is living. Returns 0,
+   MT_ENOMEM or a system error. */
+int
+mt_realm_attend(struct mt_realm *realm, void (*visit)(struct mt_realm *realm), mt_time span);
 
 /* No more realms from now on; those that there are shall stop. */
 void
 mt_realm_refuse(void);
+
+/* Whether the above was called: the process ends. */
+bool
+mt_realm_is_refusing(void);
 
 /* Wait until no OS thread of a realm is left, up to `span` ns. Blocks; not with the host's lock held.
    Returns whether it came so far. */

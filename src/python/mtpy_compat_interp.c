@@ -3,6 +3,9 @@
 
 #include <stdio.h>
 
+/* Up to 3.12 who waits for a GIL asks his own interpreter to drop it, whoever holds it. */
+const bool mtpy_interp_is_greedy = PY_VERSION_HEX < 0x030D0000;
+
 #if PY_VERSION_HEX >= 0x030C0000
 const bool mtpy_interp_is_parallel = true;
 
@@ -32,6 +35,13 @@ void
 mtpy_interp_end(struct mtpy_interp *self)
 {
     Py_EndInterpreter(self->tstate);
+}
+
+void
+mtpy_interp_trace(PyThreadState *tstate, Py_tracefunc function, PyObject *argument)
+{
+    (void)tstate;
+    PyEval_SetTraceAllThreads(function, argument);
 }
 #else
 const bool mtpy_interp_is_parallel = false;
@@ -63,6 +73,13 @@ mtpy_interp_end(struct mtpy_interp *self)
     (void)PyThreadState_Swap(self->outer);
     PyThreadState_Clear(self->outer);
     PyThreadState_DeleteCurrent();
+}
+
+void
+mtpy_interp_trace(PyThreadState *tstate, Py_tracefunc function, PyObject *argument)
+{
+    if (_PyEval_SetTrace(tstate, function, argument) < 0)
+        PyErr_Clear();
 }
 #endif
 

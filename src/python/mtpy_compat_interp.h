@@ -11,6 +11,10 @@
 /* Whether interpreters can have a GIL of their own. */
 extern const bool mtpy_interp_is_parallel;
 
+/* Whether one that shares its GIL and is busy gives it to its own OS threads only, never to another
+   interpreter. */
+extern const bool mtpy_interp_is_greedy;
+
 /* What an OS thread without a thread state needs to have an interpreter. */
 struct mtpy_interp {
     PyThreadState *tstate; /* of the new interpreter */
@@ -30,5 +34,10 @@ mtpy_interp_end(struct mtpy_interp *self);
    one that has not been raised yet. The GIL is held. */
 void
 mtpy_interp_interrupt(unsigned long thread, PyObject *exception);
+
+/* Have a trace function called for each line that this thread state of this interpreter executes from
+   now on; where only that can be had, for those of all its thread states. The GIL is held. */
+void
+mtpy_interp_trace(PyThreadState *tstate, Py_tracefunc function, PyObject *argument);
 
 #endif

@@ -22,8 +22,11 @@ struct mtpy_worker {
 struct home {
     PyThreadState *tstate;
     struct mtpy_state *state;
-    unsigned long thread; /* the OS thread as Python numbers it */
+    struct mtpy_sched *sched; /* its scheduler */
+    unsigned long thread;     /* the OS thread as Python numbers it */
 };
+
+enum { TURN = 5 * MT_MILLISECOND }; /* how long a busy one may keep a shared GIL: sys.getswitchinterval() */
 
 static void
 drop_message(void *message)
@@ -64,6 +67,21 @@ keep_error(struct mt_realm *realm)
     Py_XDECREF(exception);
 }
 
+/* In an OS thread without a thread state. Whoever else waits for the GIL may get it when this one has it. */
+static void
+make_it_give_way(struct mt_realm *realm)
+{
+    struct home *home = realm->host;
+    if (atomic_load_explicit(&home->sched->core->is_polling, memory_order_relaxed))
+        return;
+    PyThreadState *tstate = PyThreadState_New(PyThreadState_GetInterpreter(home->tstate));
+    if (!tstate)
+        return;
+    PyEval_RestoreThread(tstate);
+    PyThreadState_Clear(tstate);
+    PyThreadState_DeleteCurrent();
+}
+
 /* Import the package and serve requests until told to stop. */
 static void
 serve(struct mt_realm *realm, struct home *home)
@@ -71,12 +89,16 @@ serve(struct mt_realm *realm, struct home *home)
     PyObject *core = set_path(realm->argument) < 0 ? NULL
                                                     : PyImport_ImportModule("microthread._core");
     PyObject *package = core ? PyImport_ImportModule("microthread._worker") : NULL;
-    if (package) {
-        home->state = mtpy_state_of(core);
+    struct mtpy_sched *sched = package ? mtpy_sched_get(mtpy_state_of(core)) : NULL;
+    if (sched) {
+        home->state = sched->state;
+        home->sched = sched;
         home->state->realm = realm;
         realm->host = home;
         Py_BEGIN_ALLOW_THREADS
         mt_realm_set_living(realm, true);
+        if (mtpy_interp_is_greedy && !realm->is_apart)
+            (void)mt_realm_attend(realm, make_it_give_way, TURN); /* without, others wait longer */
         Py_END_ALLOW_THREADS
         PyObject *result = PyObject_CallMethod(package, "serve", NULL);
         if (!result && atomic_load(&realm->is_ready))
@@ -113,6 +135,39 @@ worker_body(struct mt_realm *realm)
 
 /* ---- stopping ---- */
 
+enum { GENTLE_INTERRUPTIONS = 10 }; /* as often as one that waits is told to leave */
+
+/* The trace function that no code can catch its exception from for long: each line raises it again, until the
+   first frame of the micro-thread with this id is left. */
+static int
+raise_always(PyObject *id, PyFrameObject *frame, int what, PyObject *arg)
+{
+    struct mtpy_sched *sched = mtpy_sched_here;
+    PyFrameObject *caller = PyFrame_GetBack(frame);
+    bool is_left = what == PyTrace_RETURN && !caller && !arg;
+    Py_XDECREF(caller);
+    if (!sched || is_left || sched->core->current->id != PyLong_AsUnsignedLongLong(id)) {
+        PyEval_SetTrace(NULL, NULL);
+        return 0;
+    }
+    if (what != PyTrace_LINE && what != PyTrace_CALL)
+        return 0;
+    PyErr_SetNone(sched->state->MicroThreadExit);
+    return -1;
+}
+
+/* The running micro-thread goes on, whatever is raised in it. */
+static void
+insist(struct mtpy_sched *sched)
+{
+    PyObject *id = PyLong_FromUnsignedLongLong(sched->core->current->id);
+    if (id)
+        mtpy_interp_trace(sched->tstate, raise_always, id);
+    else
+        PyErr_Clear();
+    Py_XDECREF(id);
+}
+
 /* In an OS thread without a thread state. One that has not gone on to anything else since the last visit
    and does not wait for anything is in the middle of something long. */
 static void
@@ -123,14 +178,16 @@ interrupt_if_stuck(struct mt_realm *realm)
     if (!tstate)
         return;
     PyEval_RestoreThread(tstate);
-    for (struct mtpy_sched *sched = home->state->scheds; sched; sched = sched->next) {
-        if (sched->tstate != home->tstate)
-            continue;
-        uint64_t progress = sched->core->switches + sched->core->polls + 1;
-        if (!sched->core->is_polling && progress == realm->progress)
-            mtpy_interp_interrupt(home->thread, home->state->MicroThreadExit);
-        realm->progress = progress;
+    struct mt_sched *core = home->sched->core;
+    uint64_t progress = core->switches + core->polls + 1;
+    if (progress != realm->progress)
+        realm->interruptions = 0;
+    else if (!core->is_polling) {
+        mtpy_interp_interrupt(home->thread, home->state->MicroThreadExit);
+        if (++realm->interruptions > GENTLE_INTERRUPTIONS && core->current != core->main)
+            insist(home->sched);
     }
+    realm->progress = progress;
     PyThreadState_Clear(tstate);
     PyThreadState_DeleteCurrent();
 }
@@ -142,8 +199,7 @@ interrupt_stuck_ones(void)
     struct mt_realm *realms[MOST];
     size_t count = mt_realm_list(realms, MOST);
     for (size_t i = 0; i < count && i < MOST; i++) {
-        if (realms[i]->is_apart)
-            mt_realm_visit(realms[i], interrupt_if_stuck);
+        mt_realm_visit(realms[i], interrupt_if_stuck);
         mt_realm_unref(realms[i]);
     }
 }
@@ -162,6 +218,14 @@ stop_workers(PyObject *module, PyObject *unused)
         interrupt_stuck_ones();
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
+}
+
+/* _is_ending(): the process ends, and with it all workers. */
+static PyObject *
+is_ending(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    return PyBool_FromLong(mt_realm_is_refusing());
 }
 
 /* ---- the object ---- */
@@ -237,8 +301,7 @@ static PyObject *
 worker_interrupt(PyObject *object, PyObject *unused)
 {
     (void)unused;
-    struct mt_realm *core = core_of(object);
-    int error = core->is_apart ? mt_realm_visit_soon(core, interrupt_if_stuck) : 0;
+    int error = mt_realm_visit_soon(core_of(object), interrupt_if_stuck);
     return error ? mtpy_raise(error) : Py_NewRef(Py_None);
 }
 
@@ -420,6 +483,7 @@ static PyMethodDef functions[] = {
     {"_start_worker", start_worker, METH_VARARGS, NULL},
     {"_workers", list_workers, METH_NOARGS, NULL},
     {"_worker_here", worker_here, METH_NOARGS, NULL},
+    {"_is_ending", is_ending, METH_NOARGS, NULL},
     {"_stop_workers", stop_workers, METH_NOARGS, NULL},
     {0},
 };

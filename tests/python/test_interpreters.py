@@ -396,17 +396,48 @@ starter.wait()
 """)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="one GIL")
-def test_busy_interpreter_does_not_stop_the_others():
-    check("""
+@pytest.mark.parametrize("own_gil", [True, False])
+def test_busy_interpreter_does_not_stop_the_others(own_gil):
+    check(f"""
 def spin():
     n = 0
     while n < 10**12:
         n += 1
-one, two = create(), create()
+one, two = create(own_gil={own_gil}), create(own_gil={own_gil})
 busy = one.spawn(spin)
 sleep(0.01)
 assert two.call(functions.double, 2) == 4 and not busy.done()
+busy_too = two.spawn(spin)
+for _ in range(3):
+    sleep(0.01)
+assert not busy.done() and not busy_too.done()
+""")
+
+
+@pytest.mark.parametrize("end", ["one.close()", "one._worker.stop()", "del one"])
+def test_handle_that_nobody_waits_for_is_silent_when_it_is_closed(end):
+    check(f"""
+reports = []
+microthread.excepthook = reports.append
+one = create()
+for _ in range(3):
+    one.spawn(microthread.sleep, 100)
+kept = one.spawn(microthread.sleep, 100)
+space = Space()
+space.run(print, microthread.sleep, 100)
+sleep(0.01)
+{end}
+space.close()
+if "del" not in {end!r}:
+    try:
+        kept.wait()
+    except InterpreterClosed:
+        pass
+    else:
+        assert False
+import gc
+gc.collect()
+assert not reports, reports
 """)
 
 

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: MIT
 """The end of the process with interpreters in every phase of their lives: clean, whatever they do."""
-import sys
-
 import pytest
 
 from support import HERE, check_script, run_script
@@ -60,9 +58,37 @@ def test_exit_is_clean(phase, n):
         assert not done.stderr, report
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="one GIL: a busy one lets nobody else run")
-def test_exit_interrupts_a_busy_interpreter():
-    check_script(START + "one = create(); one.spawn(spin); sleep(0.02); print('ok')", timeout=60)
+@pytest.mark.parametrize("own_gil", [True, False])
+@pytest.mark.parametrize("work", ["spin", "catch_all", "catch_all_and_call"])
+def test_exit_interrupts_a_busy_interpreter(work, own_gil):
+    check_script(START + f"""
+def catch_all():
+    while True:
+        try:
+            while True:
+                pass
+        except BaseException:
+            pass
+def catch_all_and_call():
+    def inner():
+        while True:
+            try:
+                len(str(5))
+            except BaseException:
+                pass
+            finally:
+                continue
+    while True:
+        try:
+            inner()
+        except:
+            pass
+one, two = create(own_gil={own_gil}), create()
+one.spawn({work})
+two.spawn(nap)
+sleep(0.02)
+print('ok')
+""", timeout=60)
 
 
 def test_finally_blocks_there_run_at_exit():

@@ -217,10 +217,11 @@ raises(PipeClosed, worker.post_message, 1)
 """)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="one GIL: a busy one lets nobody else run")
 @pytest.mark.parametrize("loop", ["while True: pass", "while True: sum(range(1000))",
                                   "while True:\n        try:\n            while True: pass\n"
-                                  "        except Exception: pass"])
+                                  "        except Exception: pass",
+                                  "while True:\n        try:\n            while True: pass\n"
+                                  "        except BaseException: pass"])
 def test_terminate_interrupts_a_busy_loop(loop):
     check(f"""
 import time
@@ -235,7 +236,27 @@ assert list(worker) == []
 """)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="one GIL: a busy one lets nobody else run")
+def test_terminate_of_a_long_call_of_c_code_gathers_no_os_threads():
+    check("""
+import os
+def compute():
+    microthread.worker.post_message("computing")
+    sum(range(30_000_000))
+worker = Worker(compute)
+assert next(worker) == "computing"
+before = len(os.listdir("/proc/self/task"))
+worker.terminate()
+most = 0
+while True:
+    try:
+        worker.join(0.02)
+        break
+    except TimeoutError:
+        most = max(most, len(os.listdir("/proc/self/task")))
+assert most <= before + 2, (before, most)
+""")
+
+
 def test_terminate_leaves_clean_up_that_waits_alone():
     check("""
 def careful():
