@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The end of the process with interpreters in every phase of their lives: clean, whatever they do."""
+import subprocess
+import sys
+
 import pytest
 
-from support import HERE, check_script, run_script
+from support import HERE, check_script, child_environment, run_script
 
 START = f"""
 import sys
@@ -89,6 +92,12 @@ two.spawn(nap)
 sleep(0.02)
 print('ok')
 """, timeout=60)
+
+
+def test_exits_drawn_by_lot_are_clean():
+    done = subprocess.run([sys.executable, HERE.parent / "stress/exits.py", "--count", "25", "--jobs", "1"],
+                          env=child_environment(), capture_output=True, text=True)
+    assert done.returncode == 0 and "25 of 25 clean" in done.stdout, done.stdout + done.stderr
 
 
 def test_finally_blocks_there_run_at_exit():
