@@ -36,6 +36,13 @@ mt_mailbox_post(struct mt_mailbox *mailbox, struct mt_mail *mail)
     return atomic_exchange(&mailbox->is_sleeping, false);
 }
 
+/* The reader: whether nothing has come. */
+static inline bool
+mt_mailbox_is_empty(const struct mt_mailbox *mailbox)
+{
+    return atomic_load(&mailbox->newest) == NULL;
+}
+
 /* The reader, before it blocks. Returns false when there is mail: do not block then. */
 static inline bool
 mt_mailbox_sleep(struct mt_mailbox *mailbox)

@@ -157,7 +157,8 @@ static bool
 hook_deadlock(struct mt_sched *core)
 {
     struct mtpy_sched *sched = mtpy_sched_of(core);
-    if (has_hope_elsewhere(sched))
+    /* Who was the last hope may have gone a moment ago; then it has left a letter before. */
+    if (has_hope_elsewhere(sched) || !mt_mailbox_is_empty(&core->mailbox))
         return false;
     if (sched->is_exiting) {
         sched->is_stuck = true;

@@ -153,3 +153,23 @@ try:
 except ExceptionGroup as failed:
     assert isinstance(failed.exceptions[0], RunFailed)
 """)
+
+
+def test_several_whose_last_hope_goes_are_told_and_see_no_deadlock():
+    check("""
+def start(channels):
+    def close_all():
+        for sender in channels:
+            sender.close()
+    microthread.spawn(close_all)
+one = create()
+inside, outside = create_channel()
+one.call(start, inside)
+inside.close()
+for _ in range(500):
+    receiver, sender = create_channel()
+    outside.send(sender)
+    sender.close()
+    for thread in [spawn(next, receiver, "closed") for _ in range(3)]:
+        assert thread.wait() == "closed"
+""")
