@@ -11,6 +11,7 @@ from microthread.interpreters import (
     RunFailed,
     _finish,
     _Request,
+    _wait_for_end,
     create,
     create_channel,
 )
@@ -125,11 +126,7 @@ class Worker:
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until nothing of it is left. Does not raise what it raised: see on_error."""
-        with self._core.ended() as ended:
-            try:
-                ended.recv(timeout)
-            except EOFError:
-                pass
+        _wait_for_end(self._core, timeout)
 
     def _dispatch(self):
         for message in self._incoming:
@@ -162,15 +159,12 @@ def _tend(core, request, failure):
 
 def _hurry(core):
     """Interrupt what does not give way, again and again until it has ended."""
-    with core.ended() as ended:
-        while True:
-            core.interrupt()
-            try:
-                ended.recv(_PATIENCE)
-            except TimeoutError:
-                continue
-            except EOFError:
-                return
+    while True:
+        core.interrupt()
+        try:
+            return _wait_for_end(core, _PATIENCE)
+        except TimeoutError:
+            continue
 
 
 Worker.__module__ = "microthread.interpreters"

@@ -110,12 +110,8 @@ class Interpreter:
             raise RuntimeError(f"{self!r} was not made by create(): it cannot be closed")
         if self._id == _own_id():
             raise RuntimeError(f"{self!r} cannot close itself")
-        with self._worker.ended() as ended:
-            self._worker.stop()
-            try:
-                ended.recv(timeout)
-            except EOFError:
-                pass
+        self._worker.stop()
+        _wait_for_end(self._worker, timeout)
 
     def prepare_main(self, /, **names: Any) -> None:
         """Bind clones of these in its __main__. Raises CloneError, a ValueError, for what has none."""
@@ -195,6 +191,12 @@ class _Request:
 
     def wait(self):
         """The answer. A cancellation is passed on, and then waits for what comes of it."""
+        message = self._wait()
+        if message[0] is False and _core._is_leaving():
+            _core.yield_now()  # told to leave, as all are: that others left may be why it failed
+        return message
+
+    def _wait(self):
         try:
             return self._receive()
         except _core.Cancelled:
@@ -293,6 +295,14 @@ def create(*, own_gil: bool = True) -> Interpreter:
     if not worker.is_ready:
         raise RuntimeError(f"the interpreter could not be created: {worker.error}")
     return _known_as(worker.id, worker)
+
+
+def _wait_for_end(worker, timeout):
+    """Wait until nothing of it is left. All who wait have the same end of the channel: none closes it."""
+    try:
+        worker.ended().recv(timeout)
+    except EOFError:
+        pass
 
 
 def _known_as(number, worker):

@@ -228,6 +228,14 @@ is_ending(PyObject *module, PyObject *unused)
     return PyBool_FromLong(mt_realm_is_refusing());
 }
 
+/* _is_leaving(): all micro-threads of this OS thread have been told to leave. */
+static PyObject *
+is_leaving(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    return PyBool_FromLong(mtpy_sched_here && mtpy_sched_here->is_exiting);
+}
+
 /* ---- the object ---- */
 
 /* Steals the reference. New, or NULL. */
@@ -484,6 +492,7 @@ static PyMethodDef functions[] = {
     {"_workers", list_workers, METH_NOARGS, NULL},
     {"_worker_here", worker_here, METH_NOARGS, NULL},
     {"_is_ending", is_ending, METH_NOARGS, NULL},
+    {"_is_leaving", is_leaving, METH_NOARGS, NULL},
     {"_stop_workers", stop_workers, METH_NOARGS, NULL},
     {0},
 };

@@ -414,6 +414,29 @@ assert not busy.done() and not busy_too.done()
 """)
 
 
+def test_one_who_gives_up_waiting_for_the_end_disturbs_nobody_else():
+    check("""
+def careful():
+    try:
+        microthread.sleep(100)
+    finally:
+        microthread.sleep(0.2)
+one = create()
+one.spawn(careful)
+sleep(0.05)
+others = [spawn(one.close) for _ in range(2)]
+yield_now()
+try:
+    one.close(0.01)
+except TimeoutError:
+    pass
+else:
+    assert False
+for other in others:
+    other.wait()
+""")
+
+
 @pytest.mark.parametrize("end", ["one.close()", "one._worker.stop()", "del one"])
 def test_handle_that_nobody_waits_for_is_silent_when_it_is_closed(end):
     check(f"""
