@@ -119,7 +119,7 @@ static MT_NOINLINE void
 exchange(struct mt_sched *sched, struct mt_stack *from, struct mt_stack *to, bool for_good)
 {
     sched->switches++;
-    mt_sanitizer_leave(for_good ? NULL : &from->fake, to->bottom, to->size);
+    mt_sanitizer_leave(for_good ? NULL : &from->fake, to->fake, to->bottom, to->size);
     mt_arch_switch(&from->context, to->context);
     mt_sanitizer_arrive(from->fake, NULL, NULL);
 }
@@ -195,6 +195,7 @@ bind_stack(struct mt_sched *sched, struct mt_thread *thread)
     struct mt_stack *stack = pool ? mt_stack_get(pool) : NULL;
     if (!stack)
         return false;
+    mt_sanitizer_prepare(&stack->fake);
     stack->context = mt_arch_prepare(mt_stack_top(stack), stack_main, sched);
     thread->stack = stack;
     return true;

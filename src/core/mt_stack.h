@@ -21,7 +21,7 @@ enum {
 /* The control block of a slot, in the slot itself. The OS thread's own stack has one too. */
 struct mt_stack {
     void *context;         /* where it goes on; valid while parked */
-    void *fake;            /* AddressSanitizer's fake frames; valid while parked */
+    void *fake;            /* of a sanitizer; see mt_sanitizer.h */
     char *bottom;          /* lowest usable address of the C stack; NULL: unknown */
     size_t size;           /* bytes from bottom to where the C stack starts */
     char *scratch;         /* memory for the host, scratch_size bytes, 16-aligned */
