@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError
+from functools import partial
 from typing import Any
 
 from microthread import _core, _functions
@@ -44,7 +45,9 @@ class Worker:
             with inbox, outbox:
                 work = (_functions.describe(_work), (described, args, inbox, outbox), {})
                 request = _Request(self._interpreter, "call", work)
-            _core.spawn(_tend, self._core, request, self._failure).name = f"end of {self!r}"
+            tender = _core.spawn(_tend, request, self._failure)
+            tender.name = f"end of {self!r}"
+            tender.add_done_callback(partial(_stop, self._core))
         except BaseException:
             self._core.stop()
             raise
@@ -144,8 +147,13 @@ def _check_handler(name, handler):
     return handler
 
 
-def _tend(core, request, failure):
-    """Wait for the target's end, and end the interpreter; it holds no Worker, which may be dropped."""
+def _stop(core, tender):
+    """End the interpreter once its target has ended, or there was no memory to wait for that."""
+    core.stop()
+
+
+def _tend(request, failure):
+    """Wait for the target's end; it holds no Worker, which may be dropped."""
     try:
         _finish(request.wait())
     except (InterpreterClosed, CancelledError):
@@ -153,8 +161,6 @@ def _tend(core, request, failure):
     except RunFailed as error:
         if error.type_name != "SystemExit":
             failure.errback(error)
-    finally:
-        core.stop()
 
 
 def _hurry(core):

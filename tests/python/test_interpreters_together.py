@@ -173,3 +173,40 @@ for _ in range(500):
     for thread in [spawn(next, receiver, "closed") for _ in range(3)]:
         assert thread.wait() == "closed"
 """)
+
+
+def test_handlers_that_raise_while_main_receives_lose_no_message():
+    check("""
+import itertools, signal
+COUNT = 2000
+def send_all(sender, count):
+    with sender:
+        for n in range(count):
+            sender.send(n)
+            if n % 3 == 0:
+                microthread.sleep(0.0002)
+class Interrupted(Exception):
+    pass
+def handler(number, frame):
+    if frame.f_code is pump.__code__:
+        raise Interrupted
+def pump():
+    got.extend(itertools.islice(receiver, COUNT - len(got)))  # keeps what it has got when one raises
+got, interrupts = [], 0
+one = create()
+for capacity in (None, 0, 1):
+    got.clear()
+    receiver, sender = create_channel(capacity)
+    one.spawn(send_all, sender, COUNT)
+    sender.close()
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    while len(got) < COUNT:
+        try:
+            pump()
+        except Interrupted:
+            interrupts += 1
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert got == list(range(COUNT)), capacity
+assert interrupts > 3, interrupts
+""")
