@@ -156,33 +156,24 @@ mt_realm_set_living(struct mt_realm *realm, bool is_living)
 struct visitor {
     struct mt_realm *realm;
     void (*visit)(struct mt_realm *realm);
-    mt_time span; /* between two visits; 0: there is one only */
 };
-
-/* Returns whether there was somebody to visit. */
-static bool
-visit_now(const struct visitor *visitor)
-{
-    struct mt_realm *realm = visitor->realm;
-    pthread_mutex_lock(&realm->lock);
-    bool is_living = realm->is_living;
-    if (is_living)
-        visitor->visit(realm);
-    pthread_mutex_unlock(&realm->lock);
-    return is_living;
-}
 
 static void *
 visitor_main(void *argument)
 {
-    (void)visit_now(argument);
+    struct visitor *visitor = argument;
+    struct mt_realm *realm = visitor->realm;
+    pthread_mutex_lock(&realm->lock);
+    if (realm->is_living)
+        visitor->visit(realm);
+    pthread_mutex_unlock(&realm->lock);
     return NULL;
 }
 
 void
 mt_realm_visit(struct mt_realm *realm, void (*visit)(struct mt_realm *realm))
 {
-    struct visitor visitor = {realm, visit, 0};
+    struct visitor visitor = {realm, visit};
     pthread_t thread;
     if (pthread_create(&thread, NULL, visitor_main, &visitor) == 0)
         pthread_join(thread, NULL);
@@ -192,41 +183,11 @@ static void *
 late_visitor_main(void *argument)
 {
     struct visitor *visitor = argument;
-    (void)visit_now(visitor);
+    visitor_main(visitor);
     atomic_store(&visitor->realm->is_visited, false);
     mt_realm_unref(visitor->realm);
     mt_alloc_free(visitor);
     return NULL;
-}
-
-static void *
-attendant_main(void *argument)
-{
-    struct visitor *visitor = argument;
-    struct timespec span = {visitor->span / MT_SECOND, visitor->span % MT_SECOND};
-    do
-        nanosleep(&span, NULL);
-    while (visit_now(visitor));
-    mt_realm_unref(visitor->realm);
-    mt_alloc_free(visitor);
-    return NULL;
-}
-
-/* An OS thread with a visitor of its own. Returns 0, MT_ENOMEM or a system error. */
-static int
-start_visitor(void *(*run)(void *argument), struct visitor visitor)
-{
-    struct visitor *its = mt_alloc(sizeof *its);
-    if (!its)
-        return MT_ENOMEM;
-    *its = visitor;
-    mt_realm_ref(visitor.realm);
-    int error = start_thread(run, its);
-    if (error) {
-        mt_realm_unref(visitor.realm);
-        mt_alloc_free(its);
-    }
-    return error;
 }
 
 int
@@ -234,16 +195,59 @@ mt_realm_visit_soon(struct mt_realm *realm, void (*visit)(struct mt_realm *realm
 {
     if (atomic_exchange(&realm->is_visited, true))
         return 0;
-    int error = start_visitor(late_visitor_main, (struct visitor){realm, visit, 0});
-    if (error)
+    struct visitor *visitor = mt_alloc(sizeof *visitor);
+    int error = MT_ENOMEM;
+    if (visitor) {
+        *visitor = (struct visitor){mt_realm_ref(realm), visit};
+        error = start_thread(late_visitor_main, visitor);
+        if (error)
+            mt_realm_unref(realm);
+    }
+    if (error) {
         atomic_store(&realm->is_visited, false);
+        mt_alloc_free(visitor);
+    }
     return error;
 }
 
-int
-mt_realm_attend(struct mt_realm *realm, void (*visit)(struct mt_realm *realm), mt_time span)
+struct attendant {
+    struct mt_realm *realm; /* a reference */
+    bool (*visit)(struct mt_realm *realm);
+    mt_time span;           /* ns until the next visit while there is something to do */
+};
+
+static void *
+attendant_main(void *argument)
 {
-    return start_visitor(attendant_main, (struct visitor){realm, visit, span});
+    struct attendant *attendant = argument;
+    struct mt_realm *realm = attendant->realm;
+    bool is_living = true, is_needed = false;
+    while (is_living) {
+        mt_time span = is_needed ? attendant->span : 10 * attendant->span;
+        nanosleep(&(struct timespec){span / MT_SECOND, span % MT_SECOND}, NULL);
+        pthread_mutex_lock(&realm->lock);
+        is_living = realm->is_living;
+        is_needed = is_living && attendant->visit(realm);
+        pthread_mutex_unlock(&realm->lock);
+    }
+    mt_realm_unref(realm);
+    mt_alloc_free(attendant);
+    return NULL;
+}
+
+int
+mt_realm_attend(struct mt_realm *realm, bool (*visit)(struct mt_realm *realm), mt_time span)
+{
+    struct attendant *attendant = mt_alloc(sizeof *attendant);
+    if (!attendant)
+        return MT_ENOMEM;
+    *attendant = (struct attendant){mt_realm_ref(realm), visit, span};
+    int error = start_thread(attendant_main, attendant);
+    if (error) {
+        mt_realm_unref(realm);
+        mt_alloc_free(attendant);
+    }
+    return error;
 }
 
 void

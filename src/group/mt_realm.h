@@ -81,10 +81,10 @@ mt_realm_visit(struct mt_realm *realm, void (*visit)(struct mt_realm *realm));
 int
 mt_realm_visit_soon(struct mt_realm *realm, void (*visit)(struct mt_realm *realm));
 
-/* From an OS thread made for it, call visit(realm) every `span` ns for as long as it is living. Returns 0,
-   MT_ENOMEM or a system error. */
+/* From an OS thread made for it, call visit(realm) for as long as it is living: `span` ns after one that
+   returned true, else after ten times that. Returns 0, MT_ENOMEM or a system error. */
 int
-mt_realm_attend(struct mt_realm *realm, void (*visit)(struct mt_realm *realm), mt_time span);
+mt_realm_attend(struct mt_realm *realm, bool (*visit)(struct mt_realm *realm), mt_time span);
 
 /* No more realms from now on; those that there are shall stop. */
 void

@@ -67,19 +67,21 @@ keep_error(struct mt_realm *realm)
     Py_XDECREF(exception);
 }
 
-/* In an OS thread without a thread state. Whoever else waits for the GIL may get it when this one has it. */
-static void
+/* In an OS thread without a thread state. Whoever else waits for the GIL may get it when this one has it.
+   Returns whether it was busy. */
+static bool
 make_it_give_way(struct mt_realm *realm)
 {
     struct home *home = realm->host;
     if (atomic_load_explicit(&home->sched->core->is_polling, memory_order_relaxed))
-        return;
+        return false;
     PyThreadState *tstate = PyThreadState_New(PyThreadState_GetInterpreter(home->tstate));
-    if (!tstate)
-        return;
-    PyEval_RestoreThread(tstate);
-    PyThreadState_Clear(tstate);
-    PyThreadState_DeleteCurrent();
+    if (tstate) {
+        PyEval_RestoreThread(tstate);
+        PyThreadState_Clear(tstate);
+        PyThreadState_DeleteCurrent();
+    }
+    return true;
 }
 
 /* Import the package and serve requests until told to stop. */

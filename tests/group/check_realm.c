@@ -30,6 +30,13 @@ body(struct mt_realm *realm)
     bodies_done++;
 }
 
+static bool
+attend(struct mt_realm *realm)
+{
+    ck_assert(realm->is_living);
+    return ++visits > 1;
+}
+
 static void
 visit(struct mt_realm *realm)
 {
@@ -119,7 +126,7 @@ END_TEST
 START_TEST(attendance_ends_with_the_realm)
 {
     struct mt_realm *realm = start();
-    ck_assert_int_eq(mt_realm_attend(realm, visit, MT_MILLISECOND), 0);
+    ck_assert_int_eq(mt_realm_attend(realm, attend, MT_MILLISECOND), 0);
     until_visited(3);
     end(realm);
     int before = visits;
@@ -155,7 +162,7 @@ START_TEST(every_allocation_may_fail)
     mt_alloc_fail_nth(1);
     ck_assert_int_eq(mt_realm_visit_soon(realm, visit), MT_ENOMEM);
     mt_alloc_fail_nth(1);
-    ck_assert_int_eq(mt_realm_attend(realm, visit, MT_MILLISECOND), MT_ENOMEM);
+    ck_assert_int_eq(mt_realm_attend(realm, attend, MT_MILLISECOND), MT_ENOMEM);
     mt_alloc_fail_nth(0);
     ck_assert_int_eq(mt_realm_visit_soon(realm, visit), 0);
     until_visited(1);
