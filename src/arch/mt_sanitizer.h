@@ -21,8 +21,8 @@
 #endif
 #endif
 
-/* Of a stack, `fake` keeps what the sanitizer has for it: AddressSanitizer's fake frames while it is
-   left, ThreadSanitizer's fiber for as long as its memory is there. */
+/* Of a stack, `fake` keeps what the sanitizer has for it: AddressSanitizer's fake frames while
+   it is left, ThreadSanitizer's fiber for as long as its memory is there. */
 
 #ifdef MT_ASAN
 
@@ -36,8 +36,8 @@ mt_sanitizer_prepare(void **fake)
     (void)fake;
 }
 
-/* Before leaving. fake: of this stack; NULL when it will never be resumed. The others are of the stack
-   that is entered. */
+/* Before leaving. fake: of this stack; NULL when it will never be resumed. The others are of the
+   stack that is entered. */
 static inline void
 mt_sanitizer_leave(void **fake, void *to_fake, const void *bottom, size_t size)
 {

@@ -76,13 +76,14 @@ mt_realm_set_living(struct mt_realm *realm, bool is_living);
 void
 mt_realm_visit(struct mt_realm *realm, void (*visit)(struct mt_realm *realm));
 
-/* The same without waiting, at some time from now on; nothing while such a visit is to come, which may take
-   as long as the host's lock is held. Blocks nowhere. Returns 0, MT_ENOMEM or a system error. */
+/* The same without waiting, at some time from now on; nothing while such a visit is to come,
+   which may take as long as the host's lock is held. Blocks nowhere. Returns 0, MT_ENOMEM or a
+   system error. */
 int
 mt_realm_visit_soon(struct mt_realm *realm, void (*visit)(struct mt_realm *realm));
 
-/* From an OS thread made for it, call visit(realm) for as long as it is living: `span` ns after one that
-   returned true, else after ten times that. Returns 0, MT_ENOMEM or a system error. */
+/* From an OS thread made for it, call visit(realm) for as long as it is living: `span` ns after
+   one that returned true, else after ten times that. Returns 0, MT_ENOMEM or a system error. */
 int
 mt_realm_attend(struct mt_realm *realm, bool (*visit)(struct mt_realm *realm), mt_time span);
 

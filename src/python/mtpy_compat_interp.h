@@ -35,8 +35,8 @@ mtpy_interp_end(struct mtpy_interp *self);
 void
 mtpy_interp_interrupt(unsigned long thread, PyObject *exception);
 
-/* Have a trace function called for each line that this thread state of this interpreter executes from
-   now on; where only that can be had, for those of all its thread states. The GIL is held. */
+/* Have a trace function called for each line that this thread state of this interpreter executes
+   from now on; where only that can be had, for those of all its thread states. The GIL is held. */
 void
 mtpy_interp_trace(PyThreadState *tstate, Py_tracefunc function, PyObject *argument);
 

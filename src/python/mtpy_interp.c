@@ -26,7 +26,8 @@ struct home {
     unsigned long thread;     /* the OS thread as Python numbers it */
 };
 
-enum { TURN = 5 * MT_MILLISECOND }; /* how long a busy one may keep a shared GIL: sys.getswitchinterval() */
+/* How long a busy one may keep a shared GIL: the default of sys.setswitchinterval(). */
+enum { TURN = 5 * MT_MILLISECOND };
 
 static void
 drop_message(void *message)
@@ -67,8 +68,8 @@ keep_error(struct mt_realm *realm)
     Py_XDECREF(exception);
 }
 
-/* In an OS thread without a thread state. Whoever else waits for the GIL may get it when this one has it.
-   Returns whether it was busy. */
+/* In an OS thread without a thread state. Whoever else waits for the GIL may get it when this
+   one has it. Returns whether it was busy. */
 static bool
 make_it_give_way(struct mt_realm *realm)
 {
@@ -139,8 +140,8 @@ worker_body(struct mt_realm *realm)
 
 enum { GENTLE_INTERRUPTIONS = 10 }; /* as often as one that waits is told to leave */
 
-/* The trace function that no code can catch its exception from for long: each line raises it again, until the
-   first frame of the micro-thread with this id is left. */
+/* The trace function that no code can catch its exception from for long: each line raises it
+   again, until the first frame of the micro-thread with this id is left. */
 static int
 raise_always(PyObject *id, PyFrameObject *frame, int what, PyObject *arg)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Channels step by step: the code itself of mt_channel.c, with every lock, claim, letter and wake-up of it
-   made a point at which another actor may go on, and all orders of these tried, up to a number of
-   switches away from an actor that could have gone on.
+/* Channels step by step: the code itself of mt_channel.c, with every lock, claim, letter and
+   wake-up of it made a point at which another actor may go on, and all orders of these tried, up
+   to a number of switches away from an actor that could have gone on.
 
-   An actor stands for an OS thread with a scheduler and one micro-thread. Here all of them take turns in
-   one OS thread; what the scheduler would do for a wait is in park() below. */
+   An actor stands for an OS thread with a scheduler and one micro-thread. Here all of them take
+   turns in one OS thread; what the scheduler would do for a wait is in step_park() below. */
 #include "check_main.h"
 
 #include "arch/mt_arch.h"
@@ -19,10 +19,14 @@
 
 enum { ACTORS = 3, CHANNELS = 2, MESSAGES = 16, STACK = 64 * 1024, DEPTH = 400 };
 
-#ifdef MT_TSAN
-enum { OF_TWO = 0, OF_THREE = 0 }; /* one OS thread: nothing to find; a fiber for each run is slow */
+/* Switches away from an actor that could go on, by the number of actors. Sanitizers are slow, and
+   ThreadSanitizer has nothing to find in one OS thread. */
+#if defined(MT_TSAN)
+enum { OF_TWO = 0, OF_THREE = 0 };
+#elif defined(MT_ASAN)
+enum { OF_TWO = 3, OF_THREE = 1 };
 #else
-enum { OF_TWO = 5, OF_THREE = 3 }; /* switches away from one that could go on, by number of actors */
+enum { OF_TWO = 5, OF_THREE = 3 };
 #endif
 
 /* Check notes each of its own assertions in a file, which is too slow for millions. */
@@ -59,6 +63,8 @@ static struct actor actors[ACTORS];
 static struct actor *here; /* the one that runs; NULL: run_once() */
 static char stacks[ACTORS][STACK] __attribute__((aligned(64)));
 static void *explorer_context, *explorer_fake;
+static const void *explorer_bottom; /* of its stack, for a sanitizer; NULL: unknown */
+static size_t explorer_size;
 
 static struct mt_channel *channels[CHANNELS];
 static pthread_mutex_t *held[CHANNELS];     /* locks that somebody has */
@@ -68,7 +74,7 @@ static unsigned arrivals[ACTORS * MESSAGES]; /* received or dropped */
 static void
 switch_to_explorer(void)
 {
-    mt_sanitizer_leave(&here->fake, explorer_fake, NULL, 0);
+    mt_sanitizer_leave(&here->fake, explorer_fake, explorer_bottom, explorer_size);
     mt_arch_switch(&here->context, explorer_context);
     mt_sanitizer_arrive(here->fake, NULL, NULL);
 }
@@ -211,7 +217,8 @@ note_received(uintptr_t message, int channel, int error)
     arrivals[message]++;
 }
 
-/* Two cases, each a channel's letter and in capitals for sending: "aB" receives from a or sends to b. */
+/* Two cases, each a channel's letter and in capitals for sending: "aB" receives from a or sends
+   to b. */
 static void
 choose(const char *sides, bool is_limited)
 {
@@ -228,7 +235,8 @@ choose(const char *sides, bool is_limited)
         if (is_sending)
             messages[i] = new_message();
         mt_channel_turn_add(&turn, &cases[i], channels[(sides[i] | 0x20) - 'a'],
-                            is_sending ? MT_CHANNEL_SEND : MT_CHANNEL_RECV, (void *)messages[i], &home);
+                            is_sending ? MT_CHANNEL_SEND : MT_CHANNEL_RECV,
+                            (void *)messages[i], &home);
     }
     struct mt_channel_case *done = mt_channel_turn_begin(&turn);
     if (done) {
@@ -247,8 +255,9 @@ choose(const char *sides, bool is_limited)
     MUST(mt_list_is_empty(&home.waits));
 }
 
-/* A script is a row of a letter and what it is done with: s send, r receive; with a limit S, R; t and y
-   never wait; c closes the sending end, d the receiving one; ? and ! choose between two, ! with a limit. */
+/* A script is a row of a letter and what it is done with: s send, r receive; with a limit S, R;
+   t and y never wait; c closes the sending end, d the receiving one; ? and ! choose between two,
+   ! with a limit. */
 static const char *
 act(const char *script)
 {
@@ -295,7 +304,7 @@ static void
 actor_main(void *argument)
 {
     struct actor *self = argument;
-    mt_sanitizer_arrive(NULL, NULL, NULL);
+    mt_sanitizer_arrive(NULL, &explorer_bottom, &explorer_size);
     for (const char *script = self->script; *script;)
         script = act(script);
     self->is_done = true;
@@ -319,6 +328,7 @@ decide(unsigned count)
     if (path_length >= path_known)
         path[path_length].taken = 0;
     path[path_length].count = (unsigned char)count;
+    MUST(path[path_length].taken < count); /* else the run before was another */
     return path[path_length++].taken;
 }
 
@@ -339,7 +349,7 @@ static void
 resume(struct actor *actor)
 {
     here = actor;
-    mt_sanitizer_leave(&explorer_fake, actor->fake, NULL, 0);
+    mt_sanitizer_leave(&explorer_fake, actor->fake, stacks[actor - actors], STACK);
     mt_arch_switch(&explorer_context, actor->context);
     mt_sanitizer_arrive(explorer_fake, NULL, NULL);
     here = NULL;
@@ -371,7 +381,7 @@ check_quiet(void)
         MUST(!is_sender || (channel->messages.count >= channel->capacity &&
                                  channel->open[MT_CHANNEL_RECV]));
         MUST(!is_receiver || !is_sender ||
-                  channel->waiters[0].head.next == channel->waiters[0].head.prev); /* of one select */
+                  channel->waiters[0].head.next == channel->waiters[0].head.prev); /* a select's */
     }
 }
 
@@ -379,8 +389,9 @@ static const char *
 what_runs(void)
 {
     static char text[200];
-    snprintf(text, sizeof text, "%s, %s, %s for capacities %zd, %zd", actors[0].script, actors[1].script,
-             actors[2].script, (ssize_t)channels[0]->capacity, (ssize_t)channels[1]->capacity);
+    snprintf(text, sizeof text, "%s, %s, %s for capacities %zd, %zd", actors[0].script,
+             actors[1].script, actors[2].script, (ssize_t)channels[0]->capacity,
+             (ssize_t)channels[1]->capacity);
     return text;
 }
 
@@ -393,6 +404,14 @@ set_up(const char *const *scripts, const size_t *capacities)
     for (int i = 0; i < CHANNELS; i++) {
         channels[i] = mt_channel_new(capacities[i], drop);
         MUST(channels[i]);
+    }
+    /* They are locked by address, which must be the same order in each run. */
+    if (channels[0] > channels[1]) {
+        struct mt_channel *first = channels[0];
+        channels[0] = channels[1];
+        channels[1] = first;
+        for (int i = 0; i < CHANNELS; i++)
+            channels[i]->capacity = capacities[i];
     }
     for (int i = 0; i < ACTORS; i++) {
         struct actor *actor = &actors[i];
