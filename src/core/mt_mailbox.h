@@ -36,7 +36,7 @@ mt_mailbox_post(struct mt_mailbox *mailbox, struct mt_mail *mail)
     return atomic_exchange(&mailbox->is_sleeping, false);
 }
 
-/* The reader: whether nothing has come. */
+/* The reader. Whether nothing has come since it was drained. */
 static inline bool
 mt_mailbox_is_empty(const struct mt_mailbox *mailbox)
 {
@@ -48,7 +48,7 @@ static inline bool
 mt_mailbox_sleep(struct mt_mailbox *mailbox)
 {
     atomic_store(&mailbox->is_sleeping, true);
-    return atomic_load(&mailbox->newest) == NULL;
+    return mt_mailbox_is_empty(mailbox);
 }
 
 /* The reader, after it blocked. */

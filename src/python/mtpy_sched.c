@@ -157,16 +157,16 @@ static bool
 hook_deadlock(struct mt_sched *core)
 {
     struct mtpy_sched *sched = mtpy_sched_of(core);
-    /* Who was the last hope may have gone a moment ago; then it has left a letter before. */
-    if (has_hope_elsewhere(sched) || !mt_mailbox_is_empty(&core->mailbox))
+    if (has_hope_elsewhere(sched) || (!sched->is_exiting && has_other_os_threads(sched)))
+        return false;
+    /* Looked at last: who has just closed an end, or ended, had posted before that. */
+    if (!mt_mailbox_is_empty(&core->mailbox))
         return false;
     if (sched->is_exiting) {
         sched->is_stuck = true;
         mt_thread_cancel_wait(core->main);
         return core->ready_head != NULL;
     }
-    if (has_other_os_threads(sched))
-        return false;
     /* This is the stack of somebody who is parked: the main one finds the words on its own. */
     sched->is_deadlocked = true;
     mt_thread_interrupt(core->main);

@@ -396,6 +396,18 @@ starter.wait()
 """)
 
 
+def test_answers_that_come_while_a_deadlock_is_looked_for_are_none():
+    """All channels are closed over there by then, and their messages lie in the mailbox."""
+    check("""
+from microthread import parallel_map, wait_all
+one = create()
+for n in range(30):
+    wait_all([spawn(yield_now) for _ in range(5000)])  # stacks to trim when nothing is ready
+    sleep(0.01)
+    assert parallel_map(lambda word: one.call(len, word), ["four"] * 300, limit=100) == [4] * 300
+""")
+
+
 @pytest.mark.parametrize("own_gil", [True, False])
 def test_busy_interpreter_does_not_stop_the_others(own_gil):
     check(f"""
