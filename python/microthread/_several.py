@@ -100,7 +100,10 @@ def wait_future(future: Any, timeout: float | None = None) -> Any:
 
 
 def parallel_map(
-    fn: Callable[..., Any], *iterables: Iterable[Any], limit: int | None = None
+    fn: Callable[..., Any],
+    *iterables: Iterable[Any],
+    limit: int | None = None,
+    interpreters: int | None = None,
 ) -> list[Any]:
     """Call fn with the items of the iterables, each call in a micro-thread of its own.
 
@@ -109,6 +112,9 @@ def parallel_map(
     only as far as there is room; the shortest counts.
 
     limit: how many may run at once, None for no limit.
+    interpreters: call fn in so many other interpreters, each time in the least loaded one, as
+    Group(interpreters=n) does. fn, the items and the results go there and back as in
+    Interpreter.call(); a failure is the exception rebuilt, else interpreters.RunFailed.
     """
     if not callable(fn):
         raise TypeError(f"fn must be callable, got {type(fn).__name__}")
@@ -122,6 +128,10 @@ def parallel_map(
     if not iterables:
         raise TypeError("parallel_map() needs at least one iterable after fn")
     source = zip(*map(_iterate, iterables))
+    if interpreters is not None:
+        from microthread._spread import spread_map
+
+        return spread_map(fn, source, limit, interpreters)
     ends = _core.ends()
     results: list[Any] = []
     places: dict[_core.micro_thread, int] = {}  # of those that run, in results

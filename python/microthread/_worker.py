@@ -76,41 +76,44 @@ def _answer(reply, message):
         pass  # nobody wants to know
 
 
-def _call(worker, reply, parcel):
+def _attempt(worker, work, *args):
+    """The answer: what came of work(*args). Cancelled, and the end of the interpreter, pass through."""
     try:
-        described, args, kwargs = parcel.open()
-        value = _functions.find(described)(*args, **kwargs)
-        message = (True, None if value is None else _core._pack(value))
+        value = work(*args)
+        return (True, None if value is None else _core._pack(value))
     except _core.Cancelled:
         raise
     except _core.MicroThreadExit:
         if worker.is_stopping:
             raise
-        message = (True, None)
+        return (True, None)
     except BaseException as exception:
         message = _failure(exception)
         _forget(exception)
-    _answer(reply, message)
+        return message
+
+
+def _call(worker, reply, parcel):
+    _answer(reply, _attempt(worker, _call_described, parcel))
+
+
+def _call_described(parcel):
+    described, args, kwargs = parcel.open()
+    return _functions.find(described)(*args, **kwargs)
 
 
 def _run(worker, reply, parcel):
     try:
-        source, names = parcel.open()
-        _main.update(names)
-        exec(compile(source, "<run>", "exec"), _main)
-        message = (True, None)
-    except _core.Cancelled:
-        raise
-    except _core.MicroThreadExit:
-        if worker.is_stopping:
-            raise
-        message = (True, None)
-    except BaseException as exception:
-        message = _failure(exception)
-        _forget(exception)
+        message = _attempt(worker, _run_source, parcel)
     finally:
         worker.end()
     _answer(reply, message)
+
+
+def _run_source(parcel):
+    source, names = parcel.open()
+    _main.update(names)
+    exec(compile(source, "<run>", "exec"), _main)
 
 
 def _prepare(worker, reply, parcel):
@@ -123,6 +126,28 @@ def _prepare(worker, reply, parcel):
 
 
 _KINDS = {"call": _call, "run": _run, "prepare": _prepare}
+
+
+def serve_map(described, tasks, answers):
+    """Call the function for each task, (number, args), in a micro-thread of its own.
+
+    Each gets (number, answer). What microthread._spread runs for a parallel_map().
+    """
+    from microthread._group import Group
+
+    fn, worker = _functions.find(described), _core._worker_here()
+    with tasks, answers, Group() as group:
+        for number, args in tasks:
+            group.spawn(_map_one, worker, fn, number, args, answers)
+
+
+def _map_one(worker, fn, number, args, answers):
+    message = (None,)
+    try:
+        message = _attempt(worker, fn, *args)
+    finally:
+        if not worker.is_stopping:  # or the end of the channel says more
+            _answer(answers, (number, message))
 
 
 def _failure(exception):
