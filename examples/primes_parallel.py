@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""Count primes on all cores: the range is cut into pieces, and interpreters take them as they can.
+"""Count primes on all cores: workers get a piece of the range as soon as they are done with another.
 
-    primes_parallel.py [LIMIT [INTERPRETERS]]
+    primes_parallel.py [LIMIT [WORKERS]]
 """
 import os
 import sys
+from functools import partial
 
-from microthread import interpreters
+import microthread
+from microthread.interpreters import Worker
+
+PIECES = 50
+AHEAD = 2  # pieces that a worker has, so that it need not wait for the next one
 
 
 def is_prime(number):
@@ -18,32 +23,54 @@ def is_prime(number):
     return number > 1
 
 
-def count_pieces(pieces, counts):
-    with counts:
-        for first, last in pieces:
-            counts.send((first, sum(map(is_prime, range(first, last)))))
+def count_pieces():
+    for first, last in microthread.worker.messages():
+        microthread.worker.post_message((last - first, sum(map(is_prime, range(first, last)))))
 
 
-def main(limit=50_000, workers=os.cpu_count() or 1):
-    pieces, pieces_in = interpreters.create_channel()
-    counts, counts_in = interpreters.create_channel()
-    step = max(limit // 50, 1)
-    for first in range(0, limit, step):
-        pieces_in.send((first, min(first + step, limit)))
-    pieces_in.close()
-    for _ in range(workers):
-        interpreters.create().spawn(count_pieces, pieces, counts_in)
-    counts_in.close()
-    total = done = 0
-    shows = sys.stderr.isatty()
-    for first, count in counts:
-        total += count
-        done += min(step, limit - first)
-        if shows:
-            print(f"\r{done * 100 // limit:3} %", end="", file=sys.stderr, flush=True)
-    if shows:
-        print("\r", end="", file=sys.stderr, flush=True)
-    print(f"{total} primes below {limit}")
+class Search:
+    def __init__(self, limit):
+        step = max(limit // PIECES, 1)
+        self.limit = limit
+        self.pieces = ((first, min(first + step, limit)) for first in range(0, limit, step))
+        self.done = self.found = 0
+        self.finished = microthread.deferred()
+
+    def feed(self, worker):
+        piece = next(self.pieces, None)
+        if piece is None:
+            worker.close()
+        else:
+            worker.post_message(piece)
+
+    def note(self, worker, message):
+        size, found = message
+        self.done += size
+        self.found += found
+        self.show_progress()
+        if self.done == self.limit:
+            self.finished.callback(self.found)
+        self.feed(worker)
+
+    def show_progress(self):
+        if sys.stderr.isatty():
+            bar = "#" * (self.done * 40 // self.limit)
+            end = "\n" if self.done == self.limit else ""
+            print(f"\r[{bar:.<40}] {self.done * 100 // self.limit:3} %", end=end, file=sys.stderr, flush=True)
+
+    def run(self, count):
+        for _ in range(count):
+            worker = Worker(count_pieces)
+            worker.on_message = partial(self.note, worker)
+            worker.on_error = self.finished.errback
+            for _ in range(AHEAD):
+                self.feed(worker)
+        return self.finished.wait()
+
+
+def main(limit=50_000, count=os.cpu_count() or 1):
+    found = Search(limit).run(count) if limit > 0 else 0
+    print(f"{found} primes below {limit}")
 
 
 if __name__ == "__main__":

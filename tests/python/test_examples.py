@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Every program in examples/ runs, says what it should, and ends."""
+import collections
 import os
 import re
 import socket
@@ -131,8 +132,75 @@ def test_pipeline_over_another_file(tmp_path):
     assert run("pipeline.py", "p", tmp_path / "words") == ["   1  apple", "   2  pear", "   3  plum"]
 
 
-def test_primes_parallel():
-    assert run("primes_parallel.py", "3000", "2") == ["430 primes below 3000"]
+@pytest.mark.parametrize("limit, found", [("3000", 430), ("3", 1), ("0", 0)])
+def test_primes_parallel(limit, found):
+    assert run("primes_parallel.py", limit, "2") == [f"{found} primes below {limit}"]
+
+
+def test_primes_parallel_shows_its_progress_on_a_terminal():
+    master, terminal = os.openpty()
+    try:
+        done = subprocess.run([sys.executable, EXAMPLES / "primes_parallel.py", "3000", "2"], text=True,
+                              timeout=TIMEOUT, env=child_environment(), stdout=subprocess.PIPE,
+                              stderr=terminal)
+        shown = os.read(master, 100_000).decode().split("\r")
+    finally:
+        os.close(master)
+        os.close(terminal)
+    assert done.returncode == 0 and done.stdout == "430 primes below 3000\n", done
+    assert len(shown) > 10 and f"[{'#' * 4:.<40}]  10 %" in shown and f"[{'#' * 40}] 100 %" in shown, shown
+
+
+def test_channel_pipeline():
+    assert run("channel_pipeline.py", "30", "2")[26:28] == ["27 takes 111 steps", "28 takes 18 steps"]
+
+
+def test_echo_cores():
+    server, port = start("echo_cores.py", str(free_port()), "2")
+    try:
+        some = [socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) for _ in range(20)]
+        for number, sock in enumerate(some):
+            sock.sendall(b"%d" % number)
+            assert sock.recv(100) == b"%d" % number
+        server.terminate()
+        for sock in some:  # who is connected is still served
+            sock.sendall(b"last")
+            assert sock.recv(100) == b"last"
+            sock.close()
+        assert server.wait(TIMEOUT) == 0
+        assert "all connections are closed" in server.stdout.read()
+    finally:
+        stop(server)
+
+
+def test_shared_image():
+    def steps(row, column):
+        point, value, count = complex(3 * column / 20 - 2.2, 2.4 * row / 10 - 1.2), 0j, 0
+        while count < 100 and abs(value) < 2:
+            value, count = value * value + point, count + 1
+        return count
+
+    picture = [[steps(row, column) for column in range(20)] for row in range(10)]
+    *lines, last = run("shared_image.py", "20", "10", "2")
+    assert lines == ["".join(" .:-=+*#%@"[n * 9 // 100] for n in row).rstrip() for row in picture]
+    assert last == f"{sum(row.count(100) for row in picture)} of 200 points are inside"
+
+
+def test_object_space():
+    assert run("object_space.py") == [
+        "Ann gets apples: 3, and 2 left", "Bob gets no apples: only 2 left",
+        "Ann gets pears: 1, and 1 left", "Bob gets pears: 1, and 0 left",
+        "left over: {'apples': 2, 'pears': 0}; here: {'apples': 5, 'pears': 2}, for the store has a copy"]
+
+
+def test_word_count(tmp_path):
+    text = "".join(f"word{n % 13} {'x' * (n % 50)} The\nthe é\n" for n in range(3000))
+    (tmp_path / "text").write_text(text, encoding="utf-8")
+    counts = collections.Counter(re.findall(rb"\w+", text.encode().lower()))
+    expected = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:10]
+    for count in ("1", "2", "3"):
+        lines = [line.split() for line in run("word_count.py", tmp_path / "text", count)]
+        assert lines == [[str(number), word.decode()] for word, number in expected]
 
 
 @pytest.mark.parametrize("count", [1, 10, 100])
