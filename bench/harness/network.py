@@ -30,15 +30,18 @@ def say(child):
     child.stdin.flush()
 
 
-def measure(server_command, load, case, kind, seconds, cpus, env):
-    """Load one fresh server; returns its CPU microseconds a message, with what the clients saw."""
+def measure(server_command, load, case, kind, seconds, cpus, env, is_spread=False):
+    """Load one fresh server; returns its CPU microseconds a message, with what the clients saw.
+
+    is_spread: it uses all CPUs, so the load must leave its own when it has nothing to do.
+    """
     server_cpu, load_cpu = cpus
-    spin = "1" if server_cpu != load_cpu else "0"
+    spin = "1" if server_cpu != load_cpu and not is_spread else "0"
     generator = None
     server = start(server_command, server_cpu, env=env)
     try:
-        word, port, *worker = line_from(server, "the server", START_LIMIT).split()
-        pid = int(worker[0]) if worker else server.pid  # who does the work, if it is a child
+        word, port, *workers = line_from(server, "the server", START_LIMIT).split()
+        pids = [int(pid) for pid in workers] or [server.pid]  # who does the work, if it is children
         if word != "PORT":
             raise Failed(f"the server said {word!r}, not its port")
         generator = start([load, kind, port, str(case["connections"]), str(case["size"]),
@@ -46,11 +49,11 @@ def measure(server_command, load, case, kind, seconds, cpus, env):
         if line_from(generator, "the load", START_LIMIT) != "READY":
             raise Failed("the load did not get ready")
         time.sleep(SETTLE)
-        before = cpu_time(pid)
+        before = sum(map(cpu_time, pids))
         say(generator)
         seen = json.loads(line_from(generator, "the load", seconds + START_LIMIT))
         time.sleep(SETTLE)
-        used = cpu_time(pid) - before
+        used = sum(map(cpu_time, pids)) - before
         say(generator)
         if server.poll() is not None:
             raise Failed(f"the server ended: status {server.returncode}")

@@ -97,7 +97,7 @@ def sample(pair, options, built, env, cpus):
         script = getattr(module, "SERVERS", {}).get(pair.label)
         command = own.get(pair.label) or [sys.executable, os.path.join(BENCH, script[0]), *script[1:]]
         return network.measure(command, built["load"][0], case, module.KIND,
-                               options.load_seconds, cpus, env)
+                               options.load_seconds, cpus, env, getattr(module, "IS_SPREAD", False))
     if pair.label == "go":
         command = [built["go"][0], pair.name, json.dumps(case), str(options.worker_seconds)]
     else:

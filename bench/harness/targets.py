@@ -70,6 +70,8 @@ TARGETS = [
            peer="os.pipe"),
     Target("an interpreter of the pool, ready, called and left", "interpreters", "pooled", 200, "µs"),
     Target("pure Python work on two cores, to two processes", "cores", "2", 1.05, "×", peer="processes"),
+    Target("echo by two interpreters, to two processes on the same port", "echo_cores", "64B-100", 1.05, "×",
+           peer="processes"),
     Target("gunicorn, a request, to its gevent worker's (1.5 times the requests)", "gunicorn", "50", 0.67, "×",
            peer="gevent"),
     Target("100,000 timers", "timers", "100000", 1, "s"),

@@ -11,7 +11,8 @@ A workload module has
 and, where the usual does not fit: NEEDS (label -> the peer that must be installed, when the label
 is not its name), GO (the Go program has this workload, too), SCALE (False: count means nothing and
 the function runs once), START and MOST (the first count tried, the largest allowed), QUICK (the
-cases of --quick), ROUNDS (at most so many), skip(case, label) -> why this pair is left out, or None.
+cases of --quick), ROUNDS (at most so many), IS_SPREAD (True: the server leaves its CPU for all there
+are), skip(case, label) -> why this pair is left out, or None.
 Peers are imported inside the functions, so that the program can list what is not installed.
 """
 
@@ -19,7 +20,7 @@ import importlib
 
 NAMES = ("floor", "startup", "switch", "spawn", "group", "memory", "pipe", "sync", "scope", "sieve",
          "timers", "parallel_map", "clone", "channel", "ping_pong", "interpreters", "cores", "files", "echo",
-         "churn", "http", "tls_echo", "gunicorn")
+         "echo_cores", "churn", "http", "tls_echo", "gunicorn")
 
 
 def load(name):
