@@ -4,7 +4,9 @@
 import contextlib
 import os
 import sys
+from _queue import Empty
 from collections.abc import Callable, Iterable, Iterator
+from time import monotonic
 from types import FrameType
 from typing import Any, Protocol
 
@@ -12,6 +14,7 @@ from microthread import _core
 from microthread._core import micro_thread
 
 DEADLOCK_LINES = 50  # of those who wait; and of cycles
+PATIENCE = 1.0  # seconds for all other interpreters to answer
 
 
 class TextWriter(Protocol):
@@ -132,12 +135,59 @@ def describe_interpreter() -> Iterator[str]:
         yield f"{ring}\n"
 
 
-def dump(file: TextWriter | None = None) -> None:
-    """Print every micro-thread of this interpreter: its state, what it waits for and its stack.
+def own_sleep() -> Callable[[float], None]:
+    """time.sleep, the one that blocks: a look at micro-threads lets none of them run."""
+    import time
 
-    Those of all its OS threads, and after them each cycle of micro-threads that wait for one another
-    by locks and ends. file: anything with write(str); None is sys.stderr. What its write() raises is
-    raised.
+    engine = sys.modules.get("microthread._patch.engine")
+    return time.sleep if engine is None else engine.original("time", "sleep")
+
+
+def answer_of(answers: _core.RecvChannel, end: float) -> str:
+    """What an interpreter says; end: when to give up, by monotonic()."""
+    sleep = own_sleep()
+    while True:
+        try:
+            return answers.recv_nowait()
+        except EOFError:
+            return "it is ending\n\n"
+        except Empty:
+            if monotonic() > end:
+                return f"it is busy: no answer within {PATIENCE:g} s\n\n"
+        sleep(0.001)
+
+
+def ask(worker: Any) -> _core.RecvChannel:
+    """Ask an interpreter for its lines; the channel for its answer."""
+    answers, reply = _core.create_channel()
+    with reply, contextlib.suppress(_core.PipeClosed, ValueError):  # closed meanwhile
+        worker.requests().send_nowait(("dump", reply, None))
+    return answers
+
+
+def describe_process() -> Iterator[str]:
+    """The lines about all interpreters: this one first, then those of interpreters.create()."""
+    here = _core._worker_here()
+    own = 0 if here is None else here.id
+    others = [one for one in _core._workers() if one.id != own and one.is_ready and not one.is_stopping]
+    if others or own:
+        yield f"interpreter {own}\n"
+    yield from describe_interpreter()
+    asked = [(one.id, ask(one)) for one in others]
+    end = monotonic() + PATIENCE
+    for number, answers in asked:
+        yield f"interpreter {number}\n"
+        yield answer_of(answers, end)
+
+
+def dump(file: TextWriter | None = None) -> None:
+    """Print every micro-thread of every interpreter: its state, what it waits for and its stack.
+
+    Those of all OS threads, and after those of an interpreter each cycle of micro-threads that wait
+    for one another by locks and ends. Lets no micro-thread run. Other interpreters of
+    interpreters.create() are asked; one that has not answered within a second is said to be busy. The
+    main one is shown only if this is called there. file: anything with write(str); None is
+    sys.stderr. What its write() raises is raised.
     """
     if file is None:
         file = sys.stderr
@@ -145,7 +195,7 @@ def dump(file: TextWriter | None = None) -> None:
             return
     if not callable(getattr(file, "write", None)):
         raise TypeError(f"file must have a write() method, got {type(file).__name__}")
-    file.write("".join(describe_interpreter()))
+    file.write("".join(describe_process()))
     flush = getattr(file, "flush", None)
     if flush is not None:
         flush()
@@ -182,7 +232,7 @@ def dump_and_go_on(signum: int, frame: FrameType | None) -> None:
     if signum not in _before:
         return
     with contextlib.suppress(Exception):
-        text = "".join(describe_interpreter())
+        text = "".join(describe_process())
         try:
             if sys.stderr is not None:
                 sys.stderr.write(text)

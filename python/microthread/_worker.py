@@ -51,9 +51,19 @@ def _take_request(worker, kind, reply, parcel):
         if thread is not None:
             thread.cancel()
         return
+    if kind == "dump":
+        with reply:
+            _answer(reply, _describe())
+        return
     thread = _core.spawn(_KINDS[kind], worker, reply, parcel)
     _running[reply.id] = thread
     thread.add_done_callback(_Ended(reply))
+
+
+def _describe():
+    from microthread._seeing import describe_interpreter
+
+    return "".join(describe_interpreter())
 
 
 class _Ended:

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""dump() over all interpreters."""
+import sys
+
+import pytest
+
+from support import check_script, run_script
+
+START = """
+import io, sys, microthread
+from microthread import dump, interpreters, spawn
+def dumped():
+    import io, microthread
+    file = io.StringIO()
+    microthread.dump(file)
+    return file.getvalue()
+def stay_there(report):
+    import microthread
+    report.send("in")
+    microthread.sleep(60)
+report, report_in = interpreters.create_channel()
+one, two = interpreters.create(), interpreters.create()
+one.spawn(stay_there, report_in)
+assert report.recv() == "in"
+"""
+
+
+def test_micro_threads_of_all_interpreters_are_shown():
+    check_script(START + """
+ran = []
+spawn(ran.append, 1)
+text = dumped()
+assert not ran  # nobody else ran meanwhile
+main, first, second = (text.index(f"interpreter {n}\\n") for n in range(3))
+assert main < first < second
+assert "in dumped" in text[main:first] and "in stay_there" in text[first:second]
+assert "sleep" in text[first:second] and "stay_there\\n" not in text[second:]
+there = one.call(dumped)
+assert there.startswith("interpreter 1\\n") and "in stay_there" in there and "interpreter 2\\n" in there
+two.close()
+assert "interpreter 2\\n" not in dumped()
+print("ok")
+""", timeout=60)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="one GIL")
+def test_busy_interpreter_is_said_to_be_busy():
+    check_script(START + """
+def spin(report):
+    report.send("in")
+    while True:
+        pass
+two.spawn(spin, report_in)
+assert report.recv() == "in"
+text = dumped()
+assert "interpreter 2\\nit is busy: no answer within 1 s" in text and "in stay_there" in text, text
+print("ok")
+""", timeout=60)
+
+
+def test_signal_dumps_other_interpreters_too():
+    done = run_script(START + """
+import os, signal
+microthread.dump_on_signal(signal.SIGUSR1)
+os.kill(os.getpid(), signal.SIGUSR1)
+microthread.sleep(0.01)
+""", timeout=60)
+    assert done.returncode == 0 and "interpreter 1\n" in done.stderr and "in stay_there" in done.stderr
+
+
+def test_dump_under_patch_lets_nobody_run_either():
+    check_script(START + """
+from microthread import patch
+patch.all()
+ran = []
+spawn(ran.append, 1)
+assert "in stay_there" in dumped() and not ran
+patch.undo()
+print("ok")
+""", timeout=60)
