@@ -210,3 +210,72 @@ for capacity in (None, 0, 1):
     assert got == list(range(COUNT)), capacity
 assert interrupts > 3, interrupts
 """)
+
+
+def test_spread_group_gives_each_member_to_the_least_loaded_interpreter():
+    check("""
+def stay(started, go):
+    from microthread.interpreters import get_current
+    started.send(get_current().id)
+    go.recv()
+started, started_in = create_channel()
+gates = [create_channel() for _ in range(5)]
+def begin(n):
+    group.spawn(stay, started_in, gates[n][0])
+    return started.recv()
+with Group(interpreters=2) as group:
+    first, second = begin(0), begin(1)
+    assert {first, second} == {1, 2}
+    third = begin(2)
+    gates[0][1].send(None), gates[1][1].send(None)
+    while len(microthread.threads()) > 2:
+        sleep(0.001)
+    assert begin(3) != third  # where nothing runs any more
+    for _, gate in gates:
+        gate.send(None)
+""")
+
+
+def test_spread_group_has_the_limit_and_the_order_of_any_group():
+    check("""
+def work(memory, n):
+    now = memory.add(0, 1) + 1
+    sleep(0.002)
+    memory.add(0, -1)
+    return n, now
+memory = SharedBuffer(8)
+with Group(3, interpreters=2) as group:
+    found = list(group.map(work, [memory] * 30, range(30)))
+assert [n for n, _ in found] == list(range(30)) and max(now for _, now in found) == 3, found
+try:
+    group.spawn(functions.double, 1)
+except RuntimeError as error:
+    assert "has ended" in str(error)
+else:
+    raise AssertionError
+""")
+
+
+def test_spread_group_that_is_cancelled_or_fails_here_cancels_there():
+    check("""
+def stay(report):
+    report.send("in")
+    functions.sleep_and_note(60, report)
+receiver, report = create_channel()
+with Group(interpreters=2) as group:
+    members = [group.spawn(stay, report) for _ in range(3)]
+    assert [receiver.recv() for _ in range(3)] == ["in"] * 3
+    group.cancel()
+assert all(member.cancelled() for member in members)
+assert [receiver.recv_nowait() for _ in range(3)] == ["left"] * 3
+try:
+    with Group(interpreters=2) as group:
+        group.spawn(stay, report)
+        assert receiver.recv() == "in"
+        raise KeyError("block")
+except ExceptionGroup as failed:
+    (error,) = failed.exceptions
+    assert type(error) is KeyError and receiver.recv_nowait() == "left"
+else:
+    raise AssertionError
+""")
