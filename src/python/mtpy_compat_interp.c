@@ -43,8 +43,28 @@ mtpy_interp_trace(PyThreadState *tstate, Py_tracefunc function, PyObject *argume
     (void)tstate;
     PyEval_SetTraceAllThreads(function, argument);
 }
+
+bool
+mtpy_interp_is_outer(const PyThreadState *tstate)
+{
+    (void)tstate;
+    return false;
+}
 #else
 const bool mtpy_interp_is_parallel = false;
+
+/* What CPython calls at the end of an outer thread state, which it marks as one. */
+static void
+leave_outer(void *data)
+{
+    (void)data;
+}
+
+bool
+mtpy_interp_is_outer(const PyThreadState *tstate)
+{
+    return tstate->on_delete == leave_outer;
+}
 
 int
 mtpy_interp_begin(struct mtpy_interp *self, bool is_apart, char *error, size_t room)
@@ -55,6 +75,7 @@ mtpy_interp_begin(struct mtpy_interp *self, bool is_apart, char *error, size_t r
         snprintf(error, room, "out of memory");
         return -1;
     }
+    self->outer->on_delete = leave_outer;
     PyEval_RestoreThread(self->outer);
     self->tstate = Py_NewInterpreter();
     if (self->tstate)

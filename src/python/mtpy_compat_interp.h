@@ -30,6 +30,10 @@ mtpy_interp_begin(struct mtpy_interp *self, bool is_apart, char *error, size_t r
 void
 mtpy_interp_end(struct mtpy_interp *self);
 
+/* Whether this is the `outer` of some interpreter, which runs no code. */
+bool
+mtpy_interp_is_outer(const PyThreadState *tstate);
+
 /* Have an exception raised in the code that an OS thread of this interpreter runs; NULL: take back
    one that has not been raised yet. The GIL is held. */
 void

@@ -2,6 +2,7 @@
 /* The scheduler of an OS thread as Python sees it: the hooks of the core, signals, deadlock, exit,
    fork. */
 #include "python/mtpy_channel.h"
+#include "python/mtpy_compat_interp.h"
 #include "python/mtpy_fault.h"
 #include "python/mtpy_group.h"
 #include "python/mtpy_interp.h"
@@ -134,7 +135,7 @@ has_other_os_threads(struct mtpy_sched *sched)
     PyInterpreterState *interpreter = PyThreadState_GetInterpreter(sched->tstate);
     for (PyThreadState *tstate = PyInterpreterState_ThreadHead(interpreter); tstate;
          tstate = PyThreadState_Next(tstate))
-        count++;
+        count += !mtpy_interp_is_outer(tstate);
     return count > 1 + sched->state->service_threads;
 }
 

@@ -396,6 +396,20 @@ starter.wait()
 """)
 
 
+def test_interpreters_that_wait_hide_no_deadlock():
+    check("""
+some = [create(), create(own_gil=False)]
+receiver, sender = create_channel()
+for wait in (microthread.micro_pipe().take, receiver.recv):
+    try:
+        wait()
+    except microthread.DeadlockError as error:
+        assert "nothing can ever wake anyone" in str(error)
+    else:
+        raise AssertionError
+""")
+
+
 def test_answers_that_come_while_a_deadlock_is_looked_for_are_none():
     """All channels are closed over there by then, and their messages lie in the mailbox."""
     check("""
