@@ -271,6 +271,31 @@ for call in (handle.wait, lambda: one.call(functions.double, 1), lambda: one.run
 """)
 
 
+def test_close_is_silent_about_handles_that_nobody_waits_for():
+    check("""
+receiver, sender = create_channel()
+one = create()
+one.spawn(functions.sleep_and_note, 60, sender)
+kept = one.spawn(functions.sleep_and_note, 60, sender)
+one.call(functions.double, 1)  # by then they have begun
+one.close()
+assert receiver.recv() == receiver.recv() == "left"
+kept._join()
+try:
+    kept.wait()
+except InterpreterClosed:
+    pass
+else:
+    raise AssertionError
+microthread.excepthook = lambda args: print(args.exc_type.__name__, end=" ", flush=True)
+two = create()
+failed = two.spawn(functions.raise_odd)
+failed._join()
+del failed
+two.close()
+""", expected="RunFailed ok\n")
+
+
 def test_close_with_a_time_limit_goes_on_ending():
     check("""
 one = create()
