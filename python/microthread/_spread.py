@@ -120,16 +120,20 @@ def spread_map(
                 lane = min(lanes, key=_load_of)
                 lane.load += 1
                 results.append(lane)
-                lane.tasks.send((len(results) - 1, args))
+                try:
+                    lane.tasks.send((len(results) - 1, args))
+                except _core.PipeClosed:
+                    break  # its server has ended, and says why
         for lane in lanes:
             lane.tasks.close()
         for member in ends:
             member.result()
-    except RunFailed as failure:  # of serve_map: fn or an item is not to be had there
+    except BaseException as failure:
         _dismiss(members)
-        raise _original(failure) from None
-    except BaseException:
-        _dismiss(members)
+        # Or the exception and this frame keep each other alive.
+        collector = members = member = lanes = lane = results = None
+        if isinstance(failure, RunFailed):  # of serve_map: fn or an item is not to be had there
+            raise _original(failure) from None
         raise
     return results
 

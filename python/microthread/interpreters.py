@@ -269,6 +269,7 @@ def _original(failure):
     cause = failure.__cause__
     if cause is None:
         return failure
+    failure.__cause__ = None  # it becomes the context of its cause: no cycle
     cause.add_note("in another interpreter:\n" + failure.formatted.rstrip())
     return cause
 

@@ -119,6 +119,20 @@ fails(OSError, lambda: parallel_map(sleep, broken(), interpreters=1))
 """)
 
 
+def test_failure_leaves_no_cycle():
+    check("""
+import gc, weakref
+gc.collect()
+gc.disable()
+for work, error in ((functions.raise_odd, functions.Odd), (functions.raise_local, RunFailed)):
+    caught = fails(error, lambda: parallel_map(lambda work: work(), [work] * 3, interpreters=2))
+    seen = weakref.ref(caught)
+    caught.__traceback__ = None
+    del caught
+    assert seen() is None, gc.get_referrers(seen())
+""")
+
+
 def test_what_cannot_be_cloned_fails_the_call():
     check("""
 import threading
