@@ -35,7 +35,8 @@ enum {
     CACHE_LINE = 64,   /* bytes */
     STACK_LINES = 4,   /* of a parked one's C stack that going on reads first */
     SCRATCH_LINES = 4, /* of the host's frames */
-    CONTROL_LINES = 3  /* of the control block and the state behind it */
+    CONTROL_LINES = 3, /* of the control block and the state behind it */
+    AHEAD_LINES = 2    /* of what the host reads first */
 };
 
 static inline void
@@ -55,10 +56,14 @@ prefetch_queue(const struct mt_thread *next)
         prefetch(next->stack->context, STACK_LINES);
         prefetch(next->stack->scratch, SCRATCH_LINES);
     }
+    if (next->ahead)
+        prefetch(*next->ahead, AHEAD_LINES);
     const struct mt_thread *second = next->ready_next;
     if (second) {
         if (second->stack)
             prefetch(second->stack, CONTROL_LINES);
+        if (second->ahead)
+            prefetch(second->ahead, AHEAD_LINES);
         __builtin_prefetch(second->ready_next);
     }
 }
@@ -289,7 +294,8 @@ idle(struct mt_sched *sched)
     mt_time now = mt_sched_now(sched);
     if (now - sched->trimmed_at >= TRIM_INTERVAL)
         trim_stacks(sched, now);
-    struct mt_heap_node *first = mt_heap_top(&sched->timers);
+    bool is_timed = sched->timers.count > sched->resting;
+    struct mt_heap_node *first = is_timed ? mt_heap_top(&sched->timers) : NULL;
     mt_time timeout = !first ? MT_FOREVER : first->key > now ? first->key - now : 0;
     if (timeout == MT_FOREVER && sched->external == 0 &&
         !sched->reactor_ops->has_waiters(sched->reactor)) {

@@ -69,6 +69,7 @@ struct mt_sched {
     struct mt_list live;          /* started, unfinished ones; main is the first */
     size_t live_count;            /* length of live */
     struct mt_heap timers;        /* struct mt_timer: deadlines of waits, and others */
+    size_t resting;               /* those of alarms without a deadline: nothing will happen then */
     const struct mt_reactor_ops *reactor_ops;
     struct mt_reactor *reactor;   /* owned */
     mt_time polled_at;            /* when the reactor was last looked at */

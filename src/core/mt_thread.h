@@ -25,6 +25,8 @@ struct mt_thread {
     struct mt_stack *stack;       /* NULL until it first runs and once it is done */
     struct mt_wait *wait;         /* the innermost wait it is in, on its own stack, or NULL */
     struct mt_deferred done;      /* fires when it ends; reused for nothing else */
+    void *const *ahead;           /* what the host reads soon after it goes on, and what the first word
+                                     there points to; NULL: nothing */
     uint64_t id;                  /* unique in the process; 0: given when it is started */
     uint32_t stack_size;          /* bytes of the slot it wants; 0: the scheduler's usual */
     uint8_t state;                /* enum mt_thread_state */

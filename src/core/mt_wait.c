@@ -17,6 +17,62 @@ mt_timer_unset(struct mt_sched *sched, struct mt_timer *timer)
     mt_heap_remove(&sched->timers, &timer->node);
 }
 
+/* The timer of an alarm is out of the heap, where there is room for it now. */
+static void
+ring_alarm(struct mt_timer *timer)
+{
+    struct mt_alarm *alarm = MT_CONTAINER_OF(timer, struct mt_alarm, timer);
+    if (alarm->deadline == MT_FOREVER) {
+        alarm->sched->resting--;
+    } else if (alarm->deadline > timer->node.key) {
+        (void)mt_timer_set(alarm->sched, timer, alarm->deadline);
+    } else {
+        alarm->deadline = MT_FOREVER;
+        alarm->ring(alarm);
+    }
+}
+
+void
+mt_alarm_init(struct mt_alarm *alarm, void (*ring)(struct mt_alarm *alarm))
+{
+    alarm->timer.node.place = 0;
+    alarm->timer.ring = ring_alarm;
+    alarm->deadline = MT_FOREVER;
+    alarm->sched = NULL;
+    alarm->ring = ring;
+}
+
+int
+mt_alarm_set(struct mt_sched *sched, struct mt_alarm *alarm, mt_time deadline)
+{
+    bool is_in_heap = mt_timer_is_set(&alarm->timer);
+    bool was_resting = is_in_heap && alarm->deadline == MT_FOREVER;
+    if (MT_UNLIKELY(is_in_heap && deadline < alarm->timer.node.key)) {
+        mt_timer_unset(sched, &alarm->timer);
+        is_in_heap = false;
+    }
+    if (!is_in_heap && deadline != MT_FOREVER) {
+        if (mt_timer_set(sched, &alarm->timer, deadline))
+            return MT_ENOMEM;
+        alarm->sched = sched;
+        is_in_heap = true;
+    }
+    alarm->deadline = deadline;
+    sched->resting -= was_resting;
+    sched->resting += is_in_heap && deadline == MT_FOREVER;
+    return 0;
+}
+
+void
+mt_alarm_fini(struct mt_alarm *alarm)
+{
+    if (!mt_timer_is_set(&alarm->timer))
+        return;
+    mt_timer_unset(alarm->sched, &alarm->timer);
+    alarm->sched->resting -= alarm->deadline == MT_FOREVER;
+    alarm->deadline = MT_FOREVER;
+}
+
 static void
 time_out(struct mt_timer *timer)
 {

@@ -85,6 +85,28 @@ mt_timer_is_set(const struct mt_timer *timer)
     return timer->node.place != 0;
 }
 
+/* A deadline that comes and goes with every request and is seldom reached. Taken back it leaves its
+   timer in the heap, where a later one finds it: what rings too early is set again. */
+struct mt_alarm {
+    struct mt_timer timer;                /* set for the deadline, or for a time before it */
+    mt_time deadline;                     /* the one in force, or MT_FOREVER */
+    struct mt_sched *sched;               /* whose heap the timer is in; NULL until it ever was */
+    void (*ring)(struct mt_alarm *alarm); /* called once, the deadline taken back; must not park */
+};
+
+/* Without a deadline. */
+void
+mt_alarm_init(struct mt_alarm *alarm, void (*ring)(struct mt_alarm *alarm));
+
+/* Set another deadline, or none: MT_FOREVER. Returns 0, or MT_ENOMEM with nothing changed; in its own
+   ring, and for MT_FOREVER, always 0. */
+int
+mt_alarm_set(struct mt_sched *sched, struct mt_alarm *alarm, mt_time deadline);
+
+/* Take it out of the heap, for its memory goes. */
+void
+mt_alarm_fini(struct mt_alarm *alarm);
+
 enum { MT_PENDING = 1 }; /* a wait's result until something has ended it */
 
 struct mt_wait {

@@ -53,6 +53,12 @@ mtpy_check_callable(PyObject *function)
 int
 mtpy_parse_seconds(PyObject *object, const char *name, mt_time *span)
 {
+    long whole;
+    if (PyLong_CheckExact(object) && mtpy_int_is_small(object, &whole) && whole >= 0 &&
+        whole < INT32_MAX) {
+        *span = whole * MT_SECOND;
+        return 0;
+    }
     double seconds = PyFloat_AsDouble(object);
     if (seconds == -1.0 && PyErr_Occurred()) {
         if (PyErr_ExceptionMatches(PyExc_TypeError)) {
@@ -72,9 +78,12 @@ mtpy_parse_seconds(PyObject *object, const char *name, mt_time *span)
         PyErr_Format(PyExc_ValueError, "%s must be >= 0, got %R", name, object);
         return -1;
     }
-    *span = isinf(seconds)   ? MT_FOREVER
-            : seconds >= 9e9 ? MT_FOREVER - 1
-                             : (mt_time)ceil(seconds * 1e9);
+    if (MT_UNLIKELY(seconds >= 9e9)) {
+        *span = isinf(seconds) ? MT_FOREVER : MT_FOREVER - 1;
+    } else {
+        mt_time rounded = (mt_time)(seconds * 1e9);
+        *span = rounded + (rounded < seconds * 1e9); /* never too short */
+    }
     return 0;
 }
 

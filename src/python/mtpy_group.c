@@ -404,7 +404,7 @@ group_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->scope.state = mtpy_state_by_type(type);
     self->scope.kind = MTPY_GROUP;
     self->scope.is_manual = true;
-    self->scope.span = MT_FOREVER;
+    self->scope.span = self->scope.deadline = MT_FOREVER;
     mt_list_init(&self->running);
     mt_list_init(&self->queue);
     mt_list_init(&self->failed);

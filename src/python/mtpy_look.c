@@ -136,7 +136,7 @@ look_stats(PyObject *module, PyObject *unused)
         "{s:n,s:n,s:n,s:n,s:K,s:K,s:K,s:n,s:n}", "threads", (Py_ssize_t)core->live_count, "ready",
         (Py_ssize_t)core->ready_count, "waiting",
         (Py_ssize_t)(core->live_count - core->ready_count - 1), /* the caller runs */
-        "timers", (Py_ssize_t)core->timers.count, "spawned", (unsigned long long)core->spawned,
+        "timers", (Py_ssize_t)(core->timers.count - core->resting), "spawned", (unsigned long long)core->spawned,
         "switches", (unsigned long long)core->switches, "polls", (unsigned long long)core->polls,
         "stacks", (Py_ssize_t)stacks, "stack_bytes", (Py_ssize_t)bytes);
 }

@@ -71,20 +71,43 @@ mtpy_scope_expire(struct mtpy_scope *self)
         mt_thread_cancel_wait(&thread->core);
 }
 
+/* Have the alarm ring for the earliest of the blocks. It has been set before: there is memory. */
 static void
-ring(struct mt_timer *timer)
+set_alarm(struct mtpy_thread *thread)
 {
-    mtpy_scope_expire(MT_CONTAINER_OF(timer, struct mtpy_scope, timer));
+    mt_time earliest = MT_FOREVER;
+    for (struct mtpy_scope *scope = thread->extra->scopes; scope; scope = scope->outer)
+        if (scope->deadline < earliest)
+            earliest = scope->deadline;
+    (void)mt_alarm_set(thread->core.sched, &thread->extra->alarm, earliest);
+}
+
+void
+mtpy_scope_ring(struct mt_alarm *alarm)
+{
+    mt_time deadline = alarm->timer.node.key;
+    struct mtpy_scope *scope = MT_CONTAINER_OF(alarm, struct mtpy_extra, alarm)->scopes;
+    assert(scope);
+    struct mtpy_thread *thread = scope->thread;
+    for (; scope; scope = scope->outer) {
+        if (scope->deadline <= deadline) {
+            scope->deadline = MT_FOREVER;
+            mtpy_scope_expire(scope);
+        }
+    }
+    set_alarm(thread);
 }
 
 void
 mtpy_scope_unset_all(struct mtpy_thread *thread)
 {
-    for (struct mtpy_scope *scope = thread->extra ? thread->extra->scopes : NULL; scope;
-         scope = scope->outer) {
-        mt_timer_unset(thread->core.sched, &scope->timer);
+    if (!thread->extra)
+        return;
+    for (struct mtpy_scope *scope = thread->extra->scopes; scope; scope = scope->outer) {
+        scope->deadline = MT_FOREVER;
         scope->thread = NULL;
     }
+    mt_alarm_fini(&thread->extra->alarm);
 }
 
 bool
@@ -92,7 +115,7 @@ mtpy_scope_may_expire(const struct mtpy_thread *thread)
 {
     for (struct mtpy_scope *scope = thread->extra ? thread->extra->scopes : NULL; scope;
          scope = scope->outer)
-        if (scope->is_manual || mt_timer_is_set(&scope->timer))
+        if (scope->is_manual || scope->deadline != MT_FOREVER)
             return true;
     return false;
 }
@@ -106,11 +129,22 @@ mtpy_scope_enter(struct mtpy_scope *self, struct mtpy_sched *sched)
     struct mtpy_extra *extra = mtpy_thread_extra(thread);
     if (!extra)
         return -1;
+    mt_time deadline = MT_FOREVER;
+    if (self->span != MT_FOREVER && self->span > 0) {
+        deadline = mt_sched_deadline(sched->core, self->span);
+        if (deadline < extra->alarm.deadline &&
+            mt_alarm_set(sched->core, &extra->alarm, deadline)) {
+            PyErr_NoMemory();
+            return -1;
+        }
+    }
     self->thread = thread;
+    self->deadline = deadline;
     self->is_expired = false;
     self->handled = mtpy_vm_handled(sched->tstate, sched->state->Cancelled);
     self->outer = extra->scopes; /* its reference moves here, and the chain gets one of ours */
     extra->scopes = (struct mtpy_scope *)Py_NewRef(self);
+    thread->core.ahead = (void *const *)extra;
     return 0;
 }
 
@@ -126,13 +160,8 @@ scope_enter(PyObject *object, PyObject *unused)
         PyErr_Format(PyExc_RuntimeError, "%R is in use; make a new one for each block", self);
         return NULL;
     }
-    if (self->span != MT_FOREVER && self->span > 0 &&
-        mt_timer_set(sched->core, &self->timer, mt_sched_deadline(sched->core, self->span)))
-        return PyErr_NoMemory();
-    if (mtpy_scope_enter(self, sched) < 0) {
-        mt_timer_unset(sched->core, &self->timer);
+    if (mtpy_scope_enter(self, sched) < 0)
         return NULL;
-    }
     if (self->span == 0)
         mtpy_scope_expire(self);
     return Py_NewRef(object);
@@ -156,9 +185,12 @@ void
 mtpy_scope_leave(struct mtpy_scope *self)
 {
     struct mtpy_thread *thread = self->thread;
-    mt_timer_unset(thread->core.sched, &self->timer);
     bool was_linked = unlink_scope(self);
     self->thread = NULL;
+    if (self->deadline != MT_FOREVER) {
+        self->deadline = MT_FOREVER;
+        set_alarm(thread);
+    }
     mtpy_scope_refresh_pending(thread);
     if (was_linked)
         Py_DECREF(self); /* the chain's */
@@ -196,13 +228,18 @@ scope_exit(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
 static PyObject *
 make_scope(PyTypeObject *type, enum mtpy_scope_kind kind, mt_time span)
 {
-    struct mtpy_scope *self = (struct mtpy_scope *)type->tp_alloc(type, 0);
-    if (self) {
-        self->state = PyType_GetModuleState(type);
-        self->kind = (uint8_t)kind;
-        self->span = span;
-        self->timer.ring = ring;
-    }
+    struct mtpy_scope *self = PyObject_GC_New(struct mtpy_scope, type);
+    if (!self)
+        return NULL;
+    self->state = PyType_GetModuleState(type);
+    self->thread = NULL;
+    self->outer = NULL;
+    self->handled = NULL;
+    self->span = span;
+    self->deadline = MT_FOREVER;
+    self->kind = (uint8_t)kind;
+    self->is_expired = self->is_manual = false;
+    PyObject_GC_Track(self);
     return (PyObject *)self;
 }
 
@@ -266,7 +303,7 @@ scope_dealloc(PyObject *object)
 {
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
-    assert(!mt_timer_is_set(&((struct mtpy_scope *)object)->timer));
+    assert(((struct mtpy_scope *)object)->deadline == MT_FOREVER);
     (void)scope_clear(object);
     type->tp_free(object);
     Py_DECREF(type);

@@ -11,11 +11,11 @@ enum mtpy_scope_kind { MTPY_TIMEOUT, MTPY_MOVE_ON, MTPY_SHIELD, MTPY_GROUP };
 struct mtpy_scope {
     PyObject_HEAD
     struct mtpy_state *state;   /* borrowed: the type keeps the module */
-    struct mt_timer timer;      /* set while the block runs and has a limit */
     struct mtpy_thread *thread; /* the one inside; NULL outside. Borrowed: it lets go when it ends */
     struct mtpy_scope *outer;   /* the block around it; owned */
     const PyObject *handled;    /* the Cancelled that was handled at entry, by identity only */
     mt_time span;               /* the limit in ns, or MT_FOREVER */
+    mt_time deadline;           /* when it ends the block, while it may; else MT_FOREVER */
     uint8_t kind;               /* enum mtpy_scope_kind */
     bool is_expired;            /* the time was up inside the block; a Group: it was cancelled */
     bool is_manual;             /* not only its timer may expire it: a Group, parallel_map's reading */
@@ -31,8 +31,7 @@ mtpy_timeout_make(PyObject *type, PyObject *const *args, size_t nargsf, PyObject
 PyObject *
 mtpy_move_on_after_make(PyObject *type, PyObject *const *args, size_t nargsf, PyObject *kwnames);
 
-/* The running micro-thread enters a block that has no time limit, or has set its timer. Returns 0, or
-   -1 with an exception. */
+/* The running micro-thread enters the block. Returns 0, or -1 with an exception. */
 int
 mtpy_scope_enter(struct mtpy_scope *self, struct mtpy_sched *sched);
 
@@ -67,7 +66,11 @@ mtpy_scope_refresh_pending(struct mtpy_thread *thread);
 bool
 mtpy_scope_may_expire(const struct mtpy_thread *thread);
 
-/* It is done, or its process was forked away: unset the timers of the blocks it never left. */
+/* The earliest deadline of a micro-thread's blocks has come. */
+void
+mtpy_scope_ring(struct mt_alarm *alarm);
+
+/* It is done, or its process was forked away: the blocks that it never left have no limit any more. */
 void
 mtpy_scope_unset_all(struct mtpy_thread *thread);
 

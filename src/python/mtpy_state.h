@@ -176,6 +176,8 @@ enum mtpy_outcome {
 
 /* What few micro-threads need. */
 struct mtpy_extra {
+    struct mtpy_scope *scopes; /* the blocks it is in, innermost first; owned */
+    struct mt_alarm alarm;     /* set for the first deadline of those */
     PyObject *name;      /* str; NULL: made from the id */
     PyObject *kwargs;    /* dict or NULL; gone once started */
     PyObject *std_in;    /* stdin: a pipe or NULL */
@@ -183,7 +185,6 @@ struct mtpy_extra {
     PyObject *callbacks; /* list of functions to call when it is done, or NULL */
     PyObject *thrown;    /* list of exceptions, each to raise once, at a wait, or NULL */
     PyObject *cancel_message; /* cancel(msg), or NULL */
-    struct mtpy_scope *scopes; /* the blocks it is in, innermost first; owned */
 };
 
 enum { MTPY_EXITS_MOST = 10 }; /* how often MicroThreadExit is raised again at exit */

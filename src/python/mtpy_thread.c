@@ -14,7 +14,9 @@ mtpy_thread_extra(struct mtpy_thread *self)
 {
     if (!self->extra) {
         self->extra = PyMem_Calloc(1, sizeof *self->extra);
-        if (!self->extra)
+        if (self->extra)
+            mt_alarm_init(&self->extra->alarm, mtpy_scope_ring);
+        else
             PyErr_NoMemory();
     }
     return self->extra;

@@ -74,6 +74,16 @@ call_function(struct mtpy_thread *self)
                                (size_t)PyTuple_GET_SIZE(self->args), NULL);
 }
 
+/* It ends within blocks that it will never leave: those of a generator that was never resumed. */
+static void
+leave_blocks(struct mtpy_thread *self)
+{
+    if (self->extra->scopes)
+        mtpy_group_orphan_all(self);
+    mtpy_scope_unset_all(self);
+    Py_CLEAR(self->extra->scopes);
+}
+
 /* What the end runs of others' code: finalizers of arguments, callbacks. */
 static void
 clean_up(struct mtpy_thread *self)
@@ -85,13 +95,11 @@ clean_up(struct mtpy_thread *self)
     Py_CLEAR(self->extra->kwargs);
     Py_CLEAR(self->extra->thrown);
     Py_CLEAR(self->extra->cancel_message);
-    if (self->extra->scopes) {
-        mtpy_group_orphan_all(self);
-        mtpy_scope_unset_all(self);
-        Py_CLEAR(self->extra->scopes);
-    }
-    if (self->extra->callbacks)
+    leave_blocks(self);
+    if (self->extra->callbacks) {
         call_callbacks(self);
+        leave_blocks(self);
+    }
 }
 
 void

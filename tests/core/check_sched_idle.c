@@ -143,6 +143,98 @@ START_TEST(timer_for_which_there_is_no_memory_is_not_set)
 }
 END_TEST
 
+/* ---- alarms ---- */
+
+static mt_time alarmed_at;
+
+static void
+note_alarm(struct mt_alarm *alarm)
+{
+    ck_assert_int_eq(alarm->deadline, MT_FOREVER);
+    ck_assert_int_eq(alarmed_at, 0);
+    alarmed_at = mt_sched_now(host.sched);
+}
+
+/* An alarm that was set for the next second and taken back, and rests in the heap. */
+static void
+rest(struct mt_alarm *alarm)
+{
+    mt_alarm_init(alarm, note_alarm);
+    mt_time now = mt_sched_now(host.sched);
+    ck_assert_int_eq(mt_alarm_set(host.sched, alarm, now + MT_SECOND), 0);
+    ck_assert_int_eq(mt_alarm_set(host.sched, alarm, MT_FOREVER), 0);
+    ck_assert_uint_eq(host.sched->resting, 1);
+}
+
+START_TEST(alarm_rings_at_its_last_deadline_only)
+{
+    static const mt_time deadlines[] = {5 * MT_SECOND, 2 * MT_SECOND, 3 * MT_SECOND, 4 * MT_SECOND};
+    struct mt_alarm alarm;
+    mt_alarm_init(&alarm, note_alarm);
+    mt_time before = mt_sched_now(host.sched);
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(mt_alarm_set(host.sched, &alarm, before + deadlines[i]), 0);
+    ck_assert_uint_eq(host.sched->timers.count, 1);
+    ck_assert_int_eq(mt_sleep(host.sched, 9 * MT_SECOND), 0);
+    ck_assert_int_eq(alarmed_at, before + 4 * MT_SECOND);
+    ck_assert_uint_eq(host.sched->timers.count, 0);
+    mt_test_close();
+}
+END_TEST
+
+START_TEST(alarm_that_was_taken_back_never_rings_and_leaves_the_heap)
+{
+    struct mt_alarm alarm;
+    rest(&alarm);
+    ck_assert_int_eq(mt_sleep(host.sched, 9 * MT_SECOND), 0);
+    ck_assert_int_eq(alarmed_at, 0);
+    ck_assert_uint_eq(host.sched->timers.count, 0);
+    ck_assert_uint_eq(host.sched->resting, 0);
+    mt_test_close();
+}
+END_TEST
+
+START_TEST(resting_alarm_that_is_set_again_rings_at_the_new_deadline)
+{
+    struct mt_alarm alarm;
+    rest(&alarm);
+    mt_time deadline = mt_sched_now(host.sched) + MT_SECOND + (_i ? MT_SECOND : -1);
+    ck_assert_int_eq(mt_alarm_set(host.sched, &alarm, deadline), 0);
+    ck_assert_uint_eq(host.sched->timers.count, 1);
+    ck_assert_uint_eq(host.sched->resting, 0);
+    ck_assert_int_eq(mt_sleep(host.sched, 9 * MT_SECOND), 0);
+    ck_assert_int_eq(alarmed_at, deadline);
+    mt_test_close();
+}
+END_TEST
+
+START_TEST(alarm_whose_memory_goes_is_out_of_the_heap)
+{
+    struct mt_alarm alarm;
+    rest(&alarm);
+    if (_i)
+        ck_assert_int_eq(mt_alarm_set(host.sched, &alarm, MT_SECOND), 0);
+    mt_alarm_fini(&alarm);
+    mt_alarm_fini(&alarm);
+    ck_assert_uint_eq(host.sched->timers.count, 0);
+    ck_assert_uint_eq(host.sched->resting, 0);
+    mt_test_close();
+}
+END_TEST
+
+START_TEST(alarm_for_which_there_is_no_memory_is_not_set)
+{
+    struct mt_alarm alarm;
+    mt_alarm_init(&alarm, note_alarm);
+    mt_alloc_fail_nth(1);
+    ck_assert_int_eq(mt_alarm_set(host.sched, &alarm, MT_SECOND), MT_ENOMEM);
+    mt_alloc_fail_nth(0);
+    ck_assert_int_eq(alarm.deadline, MT_FOREVER);
+    ck_assert_uint_eq(host.sched->timers.count, 0);
+    mt_test_close();
+}
+END_TEST
+
 START_TEST(data_that_came_in_time_wins_over_a_time_out_noticed_late)
 {
     int ends[2];
@@ -218,6 +310,18 @@ START_TEST(timer_of_anybody_is_no_deadlock)
     mt_test_spawn(fire_later, &never);
     ck_assert_int_eq(wait_for_ever(), 0);
     ck_assert_uint_eq(host.deadlocks, 0);
+    mt_test_close();
+}
+END_TEST
+
+START_TEST(alarm_without_a_deadline_wakes_nobody)
+{
+    struct mt_alarm alarm;
+    rest(&alarm);
+    host.on_deadlock = cancel_main;
+    ck_assert_int_eq(wait_for_ever(), MT_ECANCELED);
+    ck_assert_uint_eq(host.deadlocks, 1);
+    mt_alarm_fini(&alarm);
     mt_test_close();
 }
 END_TEST
@@ -444,6 +548,11 @@ check_suite(void)
     tcase_add_test(timers, timer_rings_once_at_its_time_unless_unset);
     tcase_add_test(timers, timer_may_be_set_again_while_it_rings);
     tcase_add_test(timers, timer_for_which_there_is_no_memory_is_not_set);
+    tcase_add_test(timers, alarm_rings_at_its_last_deadline_only);
+    tcase_add_test(timers, alarm_that_was_taken_back_never_rings_and_leaves_the_heap);
+    tcase_add_loop_test(timers, resting_alarm_that_is_set_again_rings_at_the_new_deadline, 0, 2);
+    tcase_add_loop_test(timers, alarm_whose_memory_goes_is_out_of_the_heap, 0, 2);
+    tcase_add_test(timers, alarm_for_which_there_is_no_memory_is_not_set);
     tcase_add_test(timers, data_that_came_in_time_wins_over_a_time_out_noticed_late);
     suite_add_tcase(suite, timers);
     TCase *deadlock = tcase_create("deadlock");
@@ -451,6 +560,7 @@ check_suite(void)
     tcase_add_test(deadlock, main_that_nobody_can_wake_is_told);
     tcase_add_test(deadlock, deadlock_is_seen_from_the_stack_of_a_finished_one_too);
     tcase_add_test(deadlock, timer_of_anybody_is_no_deadlock);
+    tcase_add_test(deadlock, alarm_without_a_deadline_wakes_nobody);
     tcase_add_test(deadlock, descriptor_that_somebody_waits_for_is_no_deadlock);
     suite_add_tcase(suite, deadlock);
     TCase *mail = tcase_create("mail");

@@ -2,11 +2,13 @@
 """timeout, move_on_after, shield: cancellation of blocks."""
 import concurrent.futures
 import math
+import time
 
 import pytest
 
 import microthread
 from microthread import Cancelled, move_on_after, shield, sleep, spawn, timeout
+from support import check_script
 
 FOREVER = 1000.0
 SOON = 0.005
@@ -260,6 +262,73 @@ def test_scope_can_be_used_again_after_its_end():
         with scope:
             sleep(FOREVER)
         assert scope.expired
+
+
+@pytest.mark.parametrize("before", [SOON, 4 * SOON, FOREVER])
+def test_block_has_its_own_time_whatever_an_earlier_one_had(before):
+    with move_on_after(before):
+        pass
+    for span in (4 * SOON, SOON, 2 * SOON):
+        begin = time.monotonic()
+        with move_on_after(span) as scope:
+            sleep(FOREVER)
+        assert scope.expired and time.monotonic() - begin >= span
+
+
+def test_outer_block_ends_after_inner_ones_that_had_less_time():
+    log = []
+    with move_on_after(6 * SOON) as outer:
+        for _ in range(3):
+            with move_on_after(SOON) as inner:
+                sleep(FOREVER)
+            log.append(inner.expired and not outer.expired)
+        sleep(FOREVER)
+    assert log == [True] * 3 and outer.expired
+
+
+def test_blocks_left_in_another_order_keep_their_times():
+    def hold(seconds):
+        with move_on_after(seconds) as scope:
+            yield scope
+
+    first, second = hold(FOREVER), hold(SOON)
+    outer, inner = next(first), next(second)
+    first.close()
+    with pytest.raises(Cancelled):
+        sleep(FOREVER)
+    second.close()
+    sleep(0)
+    assert inner.expired and not outer.expired and microthread.stats()["timers"] == 0
+
+
+def test_deadlock_after_a_block_of_long_time_is_seen_at_once():
+    check_script("""
+        import microthread
+        with microthread.timeout(1000):
+            microthread.sleep(0.001)
+        try:
+            microthread.deferred().wait()
+        except microthread.DeadlockError:
+            print("ok")
+    """)
+
+
+def test_callback_of_one_that_ended_inside_a_block_may_wait_and_have_its_own():
+    log = []
+
+    def work():
+        scope = move_on_after(0)
+        scope.__enter__()
+
+    def tell(thread):
+        sleep(SOON)
+        timeout(FOREVER).__enter__()
+        log.append(thread.result())
+
+    thread = spawn(work)
+    thread.add_done_callback(tell)
+    sleep(4 * SOON)
+    assert log == [None] and microthread.stats()["timers"] == 0
 
 
 def test_micro_thread_that_ends_inside_a_block_takes_the_timer_along():
