@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 from _queue import Empty
+from _thread import get_ident
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from types import FrameType
@@ -71,12 +72,14 @@ def place_of(thread: micro_thread) -> str:
 
 def describe_deadlock() -> str:
     """The text of a DeadlockError; called by the core on the main micro-thread, still in its wait."""
-    threads = _core.threads()
+    here = get_ident()
+    threads = [one for ident, some in _core._all_threads() if ident == here for one in some]
     lines = ["nothing can ever wake anyone:"]
     for thread in threads[:DEADLOCK_LINES]:
         what, _, _ = _core._wait_of(thread)
         if what is not None:
-            lines.append(f"{thread.name} waits for {what}{place_of(thread)}")
+            role = " (done, in its callbacks)" if thread.done() else ""
+            lines.append(f"{thread.name}{role} waits for {what}{place_of(thread)}")
     if len(threads) > DEADLOCK_LINES:
         lines.append(f"... and {len(threads) - DEADLOCK_LINES} more")
     rings = list(cycles(threads))
@@ -110,6 +113,8 @@ def describe_thread(thread: micro_thread) -> Iterator[str]:
         state = f"waits for {what}"
     elif state == "ready" and not stack:
         state = "ready, not begun"
+    if thread.done():
+        state = f"done, in its callbacks: {state}" if what else "done, in its callbacks"
     yield f"micro-thread {thread.name} (id {thread.id}): {state}\n"
     yield from stack
 

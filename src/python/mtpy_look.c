@@ -18,9 +18,10 @@ mtpy_thread_by_id(struct mtpy_state *state, uint64_t id)
     return NULL;
 }
 
-/* Started, unfinished ones, the main one first. New list, or NULL. */
+/* Started, unfinished ones, the main one first; with_ending: those, too, that are done but for their
+   callbacks. New list, or NULL. */
 static PyObject *
-list_threads(const struct mtpy_sched *sched)
+list_threads(const struct mtpy_sched *sched, bool with_ending)
 {
     PyObject *list = PyList_New(0);
     if (!list)
@@ -32,8 +33,10 @@ list_threads(const struct mtpy_sched *sched)
     for (struct mt_link *link = mt_list_front(&sched->core->live); link;
          link = mt_list_after(&sched->core->live, link)) {
         struct mt_thread *thread = MT_CONTAINER_OF(link, struct mt_thread, live);
-        if (thread == main || mtpy_thread_of(thread)->outcome != MTPY_OUTCOME_NONE)
-            continue; /* done, and in its callbacks */
+        if (thread == main)
+            continue;
+        if (!with_ending && mtpy_thread_of(thread)->outcome != MTPY_OUTCOME_NONE)
+            continue;
         if (PyList_Append(list, (PyObject *)mtpy_thread_of(thread)) < 0)
             goto failed;
     }
@@ -48,7 +51,7 @@ look_threads(PyObject *module, PyObject *unused)
 {
     (void)unused;
     struct mtpy_sched *sched = mtpy_sched_get(mtpy_state_of(module));
-    return sched ? list_threads(sched) : NULL;
+    return sched ? list_threads(sched, false) : NULL;
 }
 
 static PyObject *
@@ -59,7 +62,7 @@ look_all_threads(PyObject *module, PyObject *unused)
     PyObject *result = PyList_New(0);
     int was_enabled = PyGC_Disable(); /* a finalizer could end an OS thread's scheduler */
     for (struct mtpy_sched *sched = state->scheds; result && sched; sched = sched->next) {
-        PyObject *threads = list_threads(sched);
+        PyObject *threads = list_threads(sched, true);
         PyObject *pair = threads ? Py_BuildValue("(kN)", sched->tstate->thread_id, threads) : NULL;
         if (!pair || PyList_Append(result, pair) < 0)
             Py_CLEAR(result);
@@ -148,12 +151,12 @@ PyMethodDef mtpy_look_functions[] = {
     {"stats", look_stats, METH_NOARGS,
      "stats()\n--\n\n"
      "Counts of this OS thread's scheduler, as a dict of ints.\n\n"
-     "threads: started, unfinished micro-threads; ready: those in the run queue; waiting: those that\n"
-     "wait; timers: pending times; spawned, switches, polls: started micro-threads, switches of\n"
+     "threads: started, unfinished micro-threads, and those whose done callbacks still run; ready: those\n"
+     "in the run queue; waiting: those that wait; timers: pending times; spawned, switches, polls: started micro-threads, switches of\n"
      "stacks and looks at the descriptors so far; stacks: C stacks in use, the OS thread's own not\n"
      "counted; stack_bytes: address space that is mapped for stacks."},
     {"_all_threads", look_all_threads, METH_NOARGS,
-     "[(OS thread's ident, its micro-threads), ...] of this interpreter."},
+     "[(OS thread's ident, its micro-threads), ...] of this interpreter, with those in their callbacks."},
     {"_wait_of", look_wait, METH_O,
      "(text, how, id): what a micro-thread waits for; which one alone can end that, and by what."},
     {"_frames_of", look_frames, METH_O, "[(frame, line number), ...], the outermost first."},

@@ -40,9 +40,11 @@ end_by_exception(struct mtpy_sched *sched, struct mtpy_thread *self, PyObject *e
     }
 }
 
+/* They may wait, for long: who waits for the end goes on before. */
 static void
 call_callbacks(struct mtpy_thread *self)
 {
+    (void)mt_deferred_fire(&self->core.done, MT_DEFERRED_VALUE, self->core.done.value);
     PyObject *exit = mtpy_state_by_type(Py_TYPE(self))->MicroThreadExit;
     PyObject *callbacks = self->extra->callbacks;
     self->extra->callbacks = NULL;

@@ -89,6 +89,20 @@ def test_uncaught_it_ends_the_program_and_clean_up_runs():
     assert done.returncode == 1 and done.stdout == "left\n" and "DeadlockError" in done.stderr
 
 
+def test_callback_that_waits_for_ever_is_named():
+    check_script("""
+        import microthread
+        thread = microthread.micro_thread(int, name="cook")
+        thread.add_done_callback(lambda _: microthread.deferred().wait())
+        thread.start()
+        try:
+            microthread.deferred().wait()
+        except microthread.DeadlockError as error:
+            assert "cook (done, in its callbacks) waits for deferred at" in str(error), error
+            print("ok")
+    """, timeout=10)
+
+
 def test_a_timer_anywhere_is_no_deadlock():
     check_script("""
         from microthread import deferred, sleep, spawn

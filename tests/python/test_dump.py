@@ -87,6 +87,22 @@ def test_ready_ones_are_shown():
     stop(begun, fresh)
 
 
+def test_one_that_is_done_is_shown_while_its_callback_waits():
+    def callback(thread):
+        gate.wait()
+
+    gate = deferred()
+    thread = micro_thread(int, name="cook")
+    thread.add_done_callback(callback)
+    thread.start()
+    yield_now()
+    text = part(dumped(), "cook")
+    assert "done, in its callbacks: waits for deferred at" in text and "in callback\n" in text
+    gate.callback(None)
+    yield_now()
+    assert f"(id {thread.id})" not in dumped()
+
+
 def test_done_and_new_ones_are_not_shown():
     done = start("finished", int)
     done.wait()

@@ -217,6 +217,17 @@ def test_one_in_its_done_callbacks_is_not_listed_any_more():
     assert seen == [thread]
 
 
+def test_who_waits_goes_on_while_a_done_callback_waits():
+    gate, log = mt.deferred(), []
+    thread = spawn(sleep, 0)
+    thread.add_done_callback(lambda _: (gate.wait(), log.append("callback")))
+    waiter = spawn(lambda: log.append(thread.wait()))
+    assert waiter.wait(timeout=60) is None and log == [None]
+    gate.callback(None)
+    yield_now()
+    assert log == [None, "callback"]
+
+
 def test_done_callback_that_fetches_and_waits_is_waited_for_at_the_end():
     from support import check_script
 
