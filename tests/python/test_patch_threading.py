@@ -257,6 +257,23 @@ def test_trace_and_profile_functions_end_with_their_thread():
     """)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="settrace_all_threads is of 3.12")
+def test_what_is_set_for_all_threads_outlives_the_thread_that_was_running():
+    check_script(START + """
+    def tracer(frame, event, arg): pass
+    def profiler(frame, event, arg): pass
+    def work():
+        threading.settrace_all_threads(tracer)
+        threading.setprofile_all_threads(profiler)
+    thread = threading.Thread(target=work); thread.start(); thread.join()
+    assert sys.gettrace() is tracer and sys.getprofile() is profiler
+    thread = threading.Thread(target=lambda: threading.settrace_all_threads(None)); thread.start(); thread.join()
+    assert sys.gettrace() is None and sys.getprofile() is profiler
+    threading.setprofile_all_threads(None)
+    print("ok")
+    """)
+
+
 def test_interrupt_main_reaches_the_main_thread():
     check_script(START + """
     main = microthread.current()

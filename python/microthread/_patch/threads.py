@@ -111,7 +111,7 @@ def _start(
 
 def _run(function: Callable[..., Any], args: tuple, kwargs: dict) -> None:
     """A thread's life: what it raises goes nowhere but to the hooks."""
-    before = sys.gettrace(), sys.getprofile()
+    before = sys.gettrace(), sys.getprofile(), threading.gettrace(), threading.getprofile()
     try:
         Context().run(function, *args, **kwargs)
     except (SystemExit, _core.MicroThreadExit):
@@ -121,10 +121,12 @@ def _run(function: Callable[..., Any], args: tuple, kwargs: dict) -> None:
     except BaseException as exception:
         _core._report_unraisable(exception, function)
     finally:
-        # One Python thread state serves all: threading.settrace() must not outlive its thread.
-        if sys.gettrace() is not before[0]:
+        # One Python thread state serves all: what threading.settrace() had set here must not outlive
+        # its thread, but what settrace_all_threads() has set meanwhile is everybody's.
+        trace, profile = sys.gettrace(), sys.getprofile()
+        if trace is not before[0] and (trace is not threading.gettrace() or trace is before[2]):
             sys.settrace(before[0])
-        if sys.getprofile() is not before[1]:
+        if profile is not before[1] and (profile is not threading.getprofile() or profile is before[3]):
             sys.setprofile(before[1])
 
 
