@@ -262,6 +262,8 @@ core_mark_service_thread(PyObject *module, PyObject *unused)
     if (!dict || PyDict_SetItemString(dict, MTPY_SERVICE_MARK, Py_True) < 0)
         return dict ? NULL : PyErr_NoMemory();
     mtpy_state_of(module)->service_threads++;
+    if (mtpy_sched_here)
+        mtpy_sched_here->is_service = true;
     Py_RETURN_NONE;
 }
 

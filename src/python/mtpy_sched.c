@@ -124,12 +124,12 @@ hook_poll_end(void *host)
 
 /* ---- deadlock ---- */
 
-/* Whether an OS thread of this interpreter, other than the caller and our own workers, is alive. */
+/* Whether an OS thread of this interpreter, other than the caller and our own workers, is alive. This
+   is called on the stack of a parked one: it makes no object, so no collection begins here. */
 static bool
 has_other_os_threads(struct mtpy_sched *sched)
 {
-    PyObject *dict = PyThreadState_GetDict(); /* borrowed */
-    if (dict && PyDict_GetItemString(dict, MTPY_SERVICE_MARK))
+    if (sched->is_service)
         return true; /* a worker itself: there is the one that it works for */
     size_t count = 0;
     PyInterpreterState *interpreter = PyThreadState_GetInterpreter(sched->tstate);
@@ -299,6 +299,7 @@ fill_sched(struct mtpy_sched *sched)
         return -1;
     }
     PyObject *dict = PyThreadState_GetDict();
+    sched->is_service = dict && PyDict_GetItemString(dict, MTPY_SERVICE_MARK);
     PyObject *capsule = dict ? PyCapsule_New(sched, CAPSULE_NAME, NULL) : NULL;
     if (!capsule) {
         if (!PyErr_Occurred())

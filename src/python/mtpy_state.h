@@ -119,6 +119,7 @@ struct mtpy_sched {
     uint64_t watched_turns;    /* the next three are the watch's: core->turns when it looked last */
     mt_time watched_since;     /* since when it is that, monotonic ns; 0: not looked at */
     bool is_slow_told;         /* and that has been reported */
+    bool is_service;           /* of an OS thread that is one of service_threads */
     bool is_os_main;           /* made in the process's first OS thread */
     bool is_destroying;        /* in a file's destructor: nobody may park */
     bool is_exiting;           /* everybody is told to leave */
