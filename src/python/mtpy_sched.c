@@ -419,7 +419,7 @@ mtpy_sched_shut_down(struct mtpy_sched *sched)
         struct mtpy_thread *self = mtpy_thread_current(sched);
         if (error == MT_ECANCELED && self->extra && self->extra->thrown) {
             mtpy_thread_raise_pending(sched, self);
-            PyErr_WriteUnraisable((PyObject *)thread);
+            PyErr_WriteUnraisable((PyObject *)self);
         } else if (error && error != MT_ECANCELED) {
             mtpy_raise(error);
             result = -1;

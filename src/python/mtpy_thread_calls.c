@@ -163,6 +163,8 @@ thread_add_done_callback(PyObject *object, PyObject *function)
         return NULL;
     if (self->outcome != MTPY_OUTCOME_NONE) {
         PyObject *result = PyObject_CallOneArg(function, object);
+        if (!result && !PyErr_ExceptionMatches(PyExc_Exception))
+            return NULL; /* Ctrl-C, cancellation: the caller's own */
         if (!result)
             PyErr_WriteUnraisable(function);
         Py_XDECREF(result);
@@ -264,7 +266,8 @@ PyMethodDef mtpy_thread_methods[] = {
      "that come one after the other, each at a wait. True unless it was done."},
     {"add_done_callback", CAST(thread_add_done_callback), METH_O,
      "add_done_callback($self, fn, /)\n--\n\n"
-     "Call fn(self) when it is done, at once if it is. What fn raises goes to sys.unraisablehook."},
+     "Call fn(self) when it is done, at once if it is. What fn raises goes to sys.unraisablehook;\n"
+     "KeyboardInterrupt and SystemExit to the main micro-thread, or to who called fn at once."},
     {"stack", CAST(mtpy_thread_stack), METH_NOARGS,
      "stack($self)\n--\n\n"
      "Where it stands, as a traceback.StackSummary, outermost call first; empty if it does not run."},

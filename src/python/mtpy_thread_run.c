@@ -2,6 +2,13 @@
 /* A micro_thread's function runs, what became of it, and who hears of it. */
 #include "python/mtpy_group.h"
 
+static bool
+is_for_main(PyObject *exception)
+{
+    return PyErr_GivenExceptionMatches(exception, PyExc_SystemExit) ||
+           PyErr_GivenExceptionMatches(exception, PyExc_KeyboardInterrupt);
+}
+
 /* Send it to the main micro-thread; one request to leave is enough. */
 static void
 throw_into_main(struct mtpy_sched *sched, PyObject *exception)
@@ -33,8 +40,7 @@ end_by_exception(struct mtpy_sched *sched, struct mtpy_thread *self, PyObject *e
     }
     self->outcome = MTPY_OUTCOME_EXCEPTION;
     self->core.done.value = exception;
-    if (PyErr_GivenExceptionMatches(exception, PyExc_SystemExit) ||
-        PyErr_GivenExceptionMatches(exception, PyExc_KeyboardInterrupt)) {
+    if (is_for_main(exception)) {
         self->is_fetched = true;
         throw_into_main(sched, exception);
     }
@@ -42,20 +48,25 @@ end_by_exception(struct mtpy_sched *sched, struct mtpy_thread *self, PyObject *e
 
 /* They may wait, for long: who waits for the end goes on before. */
 static void
-call_callbacks(struct mtpy_thread *self)
+call_callbacks(struct mtpy_sched *sched, struct mtpy_thread *self)
 {
     (void)mt_deferred_fire(&self->core.done, MT_DEFERRED_VALUE, self->core.done.value);
-    PyObject *exit = mtpy_state_by_type(Py_TYPE(self))->MicroThreadExit;
     PyObject *callbacks = self->extra->callbacks;
     self->extra->callbacks = NULL;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(callbacks); i++) {
         PyObject *callback = PyList_GET_ITEM(callbacks, i);
         PyObject *result = PyObject_CallOneArg(callback, (PyObject *)self);
-        if (!result && PyErr_ExceptionMatches(exit))
+        if (result) {
+            Py_DECREF(result);
+        } else if (PyErr_ExceptionMatches(sched->state->MicroThreadExit)) {
             PyErr_Clear();
-        else if (!result)
+        } else if (is_for_main(PyErr_Occurred())) {
+            PyObject *exception = mtpy_error_take();
+            throw_into_main(sched, exception);
+            Py_DECREF(exception);
+        } else {
             PyErr_WriteUnraisable(callback);
-        Py_XDECREF(result);
+        }
     }
     Py_DECREF(callbacks);
 }
@@ -88,7 +99,7 @@ leave_blocks(struct mtpy_thread *self)
 
 /* What the end runs of others' code: finalizers of arguments, callbacks. */
 static void
-clean_up(struct mtpy_thread *self)
+clean_up(struct mtpy_sched *sched, struct mtpy_thread *self)
 {
     Py_CLEAR(self->function);
     Py_CLEAR(self->args);
@@ -99,7 +110,7 @@ clean_up(struct mtpy_thread *self)
     Py_CLEAR(self->extra->cancel_message);
     leave_blocks(self);
     if (self->extra->callbacks) {
-        call_callbacks(self);
+        call_callbacks(sched, self);
         leave_blocks(self);
     }
 }
@@ -108,7 +119,7 @@ void
 mtpy_thread_drop(struct mtpy_sched *sched, struct mtpy_thread *self)
 {
     if (MT_UNLIKELY(self->function != NULL))
-        clean_up(self); /* it never ran */
+        clean_up(sched, self); /* it never ran */
     if (self->outcome == MTPY_OUTCOME_EXCEPTION && !self->is_fetched && Py_REFCNT(self) > 1)
         mt_list_append(&sched->failed, &self->core.live);
     Py_DECREF(self);
@@ -137,7 +148,7 @@ mtpy_thread_run(struct mtpy_sched *sched, struct mtpy_thread *self, int error)
     self->is_cancelled = self->is_exiting = false;
     self->core.is_pending = false;
     if (MT_LIKELY(!error)) { /* else on the stack of somebody who is parked: it waits for the drop */
-        clean_up(self);
+        clean_up(sched, self);
         self->context = mtpy_vm_take_context(sched->tstate);
     }
     if (self->is_member)

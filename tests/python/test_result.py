@@ -245,6 +245,33 @@ def test_done_callback_that_fetches_and_waits_is_waited_for_at_the_end():
     """)
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_exit_and_ctrl_c_of_a_done_callback_reach_the_main_one(error):
+    seen = []
+    thread = spawn(int)
+    thread.add_done_callback(lambda _: fail(error()))
+    thread.add_done_callback(seen.append)
+    with pytest.raises(error):
+        sleep(60)
+    assert seen == [thread]
+
+
+def test_late_done_callback_that_is_cut_short_cuts_its_caller_short():
+    done = spawn(int)
+    done.wait()
+
+    def work():
+        done.add_done_callback(lambda _: sleep(60))
+
+    thread = spawn(work)
+    yield_now()
+    thread.cancel()
+    with pytest.raises(concurrent.futures.CancelledError):
+        thread.wait()
+    with pytest.raises(KeyboardInterrupt):
+        done.add_done_callback(lambda _: fail(KeyboardInterrupt()))
+
+
 def test_exception_of_done_callback_does_not_reach_the_result(monkeypatch):
     monkeypatch.setattr(sys, "unraisablehook", lambda args: None)
     thread = spawn(fail, ValueError("mine"))
