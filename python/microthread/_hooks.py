@@ -2,8 +2,10 @@
 """What happens at the edges of the process: unfetched exceptions, exit, fork."""
 
 import atexit
+import contextlib
 import os
 import sys
+from typing import Any
 
 from microthread import _core, _imports, _workers
 
@@ -71,9 +73,39 @@ def _keep_wakeup_fd() -> None:
         sys.modules["signal"].set_wakeup_fd = set_wakeup_fd
 
 
+PATIENCE = 5.0  # seconds that one may keep the loop to itself at exit before that is told
+
+
+def tell_who_holds_exit(watch: Any) -> None:
+    """An OS thread: say on sys.stderr who keeps the others from leaving, and where it is."""
+    from traceback import StackSummary
+
+    for thread, seconds, frames in watch:
+        head = f"exit waits for micro-thread {thread.name} (id {thread.id}), which has kept the loop for"
+        if sys.stderr is not None:
+            sys.stderr.write(f"{head} {seconds:.1f} s:\n{''.join(StackSummary.extract(frames).format())}")
+            sys.stderr.flush()
+        frames.clear()
+        del thread
+
+
 def shut_down() -> None:
-    """The end of this interpreter: its micro-threads leave; with the main one all workers end."""
-    _core._shut_down()
+    """The end of this interpreter: its micro-threads leave; with the main one all workers end.
+
+    One that computes for ever instead of leaving cannot be stopped, for its clean-up may take long; but it
+    is named, and Ctrl-C reaches it.
+    """
+    watch = join = None
+    if any(len(threads) > 1 for _, threads in _core._all_threads()):
+        watch = _core._Watch(PATIENCE)
+        with contextlib.suppress(RuntimeError):  # so late that no OS thread can be started
+            join = _workers._start(lambda: tell_who_holds_exit(watch))
+    try:
+        _core._shut_down()
+    finally:
+        if watch is not None and join is not None:
+            watch.stop()
+            join()
     _core._stop_workers()
 
 

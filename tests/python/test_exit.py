@@ -295,3 +295,60 @@ def test_os_threads_with_parked_ones_at_exit():
 
 def test_import_alone_is_silent():
     check_script("import microthread; print('ok')")
+
+
+STUBBORN = """
+    import microthread, signal, time
+    from microthread import _hooks
+
+    def cook(seconds):
+        try:
+            microthread.sleep(1000)
+        except microthread.MicroThreadExit:
+            pass
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            pass
+        print("ok")
+
+    _hooks.PATIENCE = 0.05
+    thread = microthread.micro_thread(cook, (SECONDS,), name="cook")
+    thread.start()
+    microthread.yield_now()
+"""
+
+
+def test_one_that_computes_instead_of_leaving_is_named():
+    done = run_script(STUBBORN.replace("SECONDS", "1.0"), timeout=60)
+    assert done.returncode == 0 and done.stdout == "ok\n"
+    assert "exit waits for micro-thread cook (id " in done.stderr and "in cook\n" in done.stderr
+    assert done.stderr.count("exit waits") == 1  # once for each time that it keeps the loop
+
+
+def test_one_that_leaves_in_time_is_not_named():
+    done = run_script(STUBBORN.replace("SECONDS", "0").replace("0.05", "60"), timeout=60)
+    assert done.returncode == 0 and done.stdout == "ok\n" and not done.stderr
+
+
+def test_ctrl_c_ends_one_that_computes_for_ever_at_exit():
+    done = run_script(STUBBORN.replace("SECONDS", "1e9") + """
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    """, timeout=60)
+    assert not done.timed_out and done.stdout == "" and "KeyboardInterrupt" in done.stderr
+
+
+def test_one_that_computes_is_told_of_only_while_others_are_left():
+    check_script("""
+        import threading, _thread
+        import microthread
+        microthread.spawn(int).wait()
+        before = _thread._count()
+        import atexit
+        from microthread import _core
+        shut_down = _core._shut_down
+        def look():
+            shut_down()
+            print("ok" if _thread._count() == before else "another OS thread")
+        _core._shut_down = look
+    """)
