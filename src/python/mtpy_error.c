@@ -169,6 +169,11 @@ mtpy_report(struct mtpy_state *state, PyObject *exception, PyObject *thread)
     PyObject *pending = mtpy_error_take();
     PyObject *package = PyImport_ImportModule("microthread");
     PyObject *hook = package ? PyObject_GetAttrString(package, "excepthook") : NULL;
+    if (hook == Py_None) { /* as threading has it: ours */
+        PyObject *hooks = PyImport_ImportModule("microthread._hooks");
+        Py_SETREF(hook, hooks ? PyObject_GetAttrString(hooks, "excepthook") : NULL);
+        Py_XDECREF(hooks);
+    }
     PyObject *args = hook ? PyStructSequence_New(state->hook_args_type) : NULL;
     PyObject *result = NULL;
     if (!hook) {

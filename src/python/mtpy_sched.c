@@ -401,6 +401,17 @@ report_failed(struct mtpy_sched *sched)
     }
 }
 
+/* What was thrown into the main micro-thread, which is past its end. */
+static void
+report_thrown(struct mtpy_sched *sched)
+{
+    PyObject *thrown;
+    while ((thrown = mtpy_thread_take_thrown(sched->main))) {
+        mtpy_error_raise(thrown);
+        PyErr_WriteUnraisable((PyObject *)sched->main);
+    }
+}
+
 int
 mtpy_sched_shut_down(struct mtpy_sched *sched)
 {
@@ -409,6 +420,7 @@ mtpy_sched_shut_down(struct mtpy_sched *sched)
         return 0;
     mtpy_sched_here = sched;
     sched->is_exiting = true;
+    sched->main->is_deaf = true; /* if it was cancelled it waits all the same */
     tell_to_leave(sched);
     int result = 0;
     struct mtpy_thread *thread;
@@ -416,18 +428,16 @@ mtpy_sched_shut_down(struct mtpy_sched *sched)
         Py_INCREF(thread);
         int error = mt_deferred_wait(core, &thread->core.done, MT_FOREVER, MT_WAIT_THREAD,
                                      &thread->core);
-        struct mtpy_thread *self = mtpy_thread_current(sched);
-        if (error == MT_ECANCELED && self->extra && self->extra->thrown) {
-            mtpy_thread_raise_pending(sched, self);
-            PyErr_WriteUnraisable((PyObject *)self);
-        } else if (error && error != MT_ECANCELED) {
+        if (error && error != MT_ECANCELED) {
             mtpy_raise(error);
             result = -1;
+        } else {
+            report_thrown(sched);
         }
         Py_DECREF(thread);
     }
     report_failed(sched);
-    sched->is_exiting = sched->is_stuck = false;
+    sched->main->is_deaf = sched->is_exiting = sched->is_stuck = false;
     return result;
 }
 
@@ -483,6 +493,8 @@ mtpy_sched_end_child(struct mtpy_sched *sched, PyObject *result)
     PyObject *exception = result ? NULL : mtpy_error_take();
     mtpy_vm_abandon(sched->tstate, sched->core->main_stack);
     Py_XDECREF(result);
+    if (exception && mtpy_scope_matches(exception, sched->state->MicroThreadExit))
+        Py_CLEAR(exception); /* it ends in silence */
     if (!sched->is_os_main) {
         /* CPython 3.13 and later crash in Py_Exit() when the first OS thread is not there. */
         PyObject *hooks = PyImport_ImportModule("microthread._hooks");

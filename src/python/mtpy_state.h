@@ -206,7 +206,8 @@ struct mtpy_thread {
     bool is_fetched : 1;       /* its exception went to somebody */
     bool is_member : 1;        /* in a Group: it lies in a struct mtpy_member */
     bool is_queued : 1;        /* a member that waits its turn: not started, but it will be */
-    bool is_deaf : 1;          /* waits for the members of its Group: nothing else is raised in it */
+    bool is_deaf : 1;          /* waits for the members of its Group, or at exit for all: nothing else is
+                                  raised in it */
 };
 
 static inline struct mtpy_thread *

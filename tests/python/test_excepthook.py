@@ -233,3 +233,14 @@ def test_subclass_with_a_finalizer_of_its_own_is_reported_all_the_same(monkeypat
     assert finalized == "del" and args.exc_type is ValueError
     assert args.micro_thread.name == "own" and args.micro_thread.done()
     assert args.micro_thread.exception() is args.exc_value
+
+
+def test_hook_of_none_is_the_usual_one(capsys, monkeypatch):
+    monkeypatch.setattr(mt, "excepthook", None)
+    thread = micro_thread(lambda: 1 / 0, name="cook")
+    thread.start()
+    yield_now()
+    del thread
+    yield_now()
+    shown = capsys.readouterr().err
+    assert shown.startswith("Exception in micro-thread cook:\n") and "ZeroDivisionError" in shown

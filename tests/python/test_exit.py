@@ -352,3 +352,39 @@ def test_one_that_computes_is_told_of_only_while_others_are_left():
             print("ok" if _thread._count() == before else "another OS thread")
         _core._shut_down = look
     """)
+
+
+@pytest.mark.parametrize("how", ["microthread.current().cancel()", "hold = expired(); next(hold)"])
+def test_main_that_is_cancelled_waits_for_the_others_at_exit(how):
+    check_script(f"""
+        import microthread
+        def expired():
+            with microthread.move_on_after(0):
+                yield
+        def work():
+            try:
+                microthread.sleep(1000)
+            finally:
+                microthread.sleep(0.001)
+                print("ok")
+        microthread.spawn(work)
+        microthread.yield_now()
+        {how}
+    """)
+
+
+def test_all_that_is_thrown_into_main_at_exit_is_shown():
+    done = run_script("""
+        import microthread
+        main = microthread.current()
+        def work():
+            try:
+                microthread.sleep(1000)
+            finally:
+                main.throw(ValueError("one"))
+                main.throw(LookupError("two"))
+        microthread.spawn(work)
+        microthread.yield_now()
+    """)
+    assert "ValueError: one" in done.stderr and "LookupError: two" in done.stderr
+    assert "micro_thread main" in done.stderr

@@ -2,7 +2,7 @@
 """os.fork() in a micro-thread: the child keeps only the one that forked."""
 import pytest
 
-from support import check_script
+from support import check_script, run_script
 
 START = """
     import os, sys, warnings
@@ -309,3 +309,27 @@ def test_a_hundred_children():
         sys.exit(n)
     print(sum(thread.wait() for thread in [spawn(work, n) for n in range(50)]))
     """, "50\n")
+
+
+@pytest.mark.parametrize("in_os_thread", [False, True])
+def test_child_of_one_that_was_told_to_leave_ends_in_silence(in_os_thread):
+    done = run_script(f"""
+        import os, sys, threading, warnings
+        import microthread
+        warnings.simplefilter("ignore")
+        def work():
+            try:
+                microthread.sleep(1000)
+            finally:
+                pid = os.fork()
+                if pid:
+                    print("status", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+        def main():
+            microthread.spawn(work)
+            microthread.yield_now()
+        if {in_os_thread}:
+            threading.Thread(target=main).start()
+        else:
+            main()
+    """)
+    assert done.stdout == "status 0\n" and done.stderr == "" and done.returncode == 0
