@@ -14,6 +14,8 @@ from typing import IO, Any
 
 from microthread import _core
 
+_PIPE_SIZE = 65536  # what a pipe holds, mostly
+
 _METHOD, _NEXT, _FINALIZE, _CLOSE, _CLOSED = range(5)  # how a guard calls the method: see src/python/mtpy_guard.c
 
 
@@ -162,24 +164,38 @@ class StreamReader(BufferedReader):
     # _line_ends: those at which read1() stops, for text that is read by lines; b"" for none
     __slots__ = ("_data", "_line_ends", "_size")
 
-    def _fill(self) -> bool:
-        """Wait for more; False at the end of the file."""
-        chunk = self.raw.read(self._size) or b""
-        self._data += chunk
-        return bool(chunk)
+    def _fill(self) -> bool | None:
+        """Wait for more; False at the end of the file, None if there is nothing and nobody waits."""
+        chunk = self.raw.read(self._size)
+        self._data += chunk or b""
+        return None if chunk is None else bool(chunk)
 
     def _take(self, size: int) -> bytes:
-        part = bytes(self._data[:size])
-        del self._data[:size]
+        if size >= len(self._data):
+            part = bytes(self._data)
+            self._data.clear()
+        else:
+            part = bytes(self._data[:size])
+            del self._data[:size]
         return part
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        """So many bytes, fewer at the end of the file only; all up to there for -1."""
+    def read(self, size: int | None = -1, /) -> bytes | None:
+        """So many bytes, fewer at the end of the file only; all up to there for -1.
+
+        Where the user has made the descriptor non-blocking: what is there, None for nothing.
+        """
         self._check_readable()
-        whole = size is None or size < 0
-        while (whole or len(self._data) < size) and self._fill():
-            pass
-        return self._take(len(self._data) if whole else size)
+        more = True
+        if size is None or size < 0:
+            while more := self.raw.read(_PIPE_SIZE):
+                self._data += more
+            size = len(self._data)
+        else:
+            while len(self._data) < size and (more := self._fill()):
+                pass
+        if more is None and not self._data:
+            return None
+        return self._take(size)
 
     def read1(self, size: int = -1, /) -> bytes:
         """At most so many bytes; waits only if there are none."""
@@ -210,6 +226,10 @@ class StreamReader(BufferedReader):
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Up to and with the next newline, at most so many bytes."""
+        if size == -1 and (end := self._data.find(b"\n") + 1) and not self.closed:
+            part = bytes(self._data[:end])  # most often
+            del self._data[:end]
+            return part
         self._check_readable()
         most = sys.maxsize if size is None or size < 0 else size
         seen = 0
@@ -219,17 +239,19 @@ class StreamReader(BufferedReader):
                 break
         return self._take(min(most, end + 1 if end >= 0 else len(self._data)))
 
-    def readinto(self, buffer: Any, /) -> int:
+    def readinto(self, buffer: Any, /) -> int | None:
         """Fill the buffer; fewer bytes at the end of the file only."""
         return self._copy(self.read, buffer)
 
-    def readinto1(self, buffer: Any, /) -> int:
+    def readinto1(self, buffer: Any, /) -> int | None:
         """The same with what is there; waits only if that is nothing."""
         return self._copy(self.read1, buffer)
 
-    def _copy(self, read: Callable[[int], bytes], buffer: Any) -> int:
+    def _copy(self, read: Callable[[int], bytes | None], buffer: Any) -> int | None:
         with memoryview(buffer) as view, view.cast("B") as places:
             part = read(len(places))
+            if part is None:
+                return None
             places[: len(part)] = part
         return len(part)
 
@@ -253,10 +275,12 @@ class StreamWriter(BufferedWriter):
         if len(self._data) > self._size:
             try:
                 self.flush()
-            except BaseException:
+            except BaseException as error:
                 # Text has let go of it, and with it of what was written before.
                 if not self._is_below_text and len(self._data) >= count:
                     del self._data[len(self._data) - count :]
+                elif isinstance(error, BlockingIOError):
+                    error.characters_written = count  # the rest of it is kept
                 raise
         return count
 
@@ -311,6 +335,26 @@ _guard(StreamTextIOWrapper, StreamTextIOWrapper, "read")
 _guard_ends(StreamTextIOWrapper, io.TextIOWrapper)
 for _cls in (BufferedReader, BufferedWriter, BufferedRandom, TextIOWrapper):
     _guard_ends(_cls, _cls.__mro__[1])
+
+
+def text_over(
+    buffer: Any,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    line_buffering: bool = False,
+    write_through: bool = False,
+) -> TextIOWrapper:
+    """Text over a file for bytes that open() made; the parameters are io.TextIOWrapper's."""
+    is_read = type(buffer) is StreamReader
+    kind = StreamTextIOWrapper if is_read else TextIOWrapper
+    text = kind(buffer, encoding, errors, newline, line_buffering, write_through)
+    if is_read:
+        text._line_ends = buffer._line_ends = _line_ends(text.encoding, newline)
+    elif type(buffer) is StreamWriter:
+        buffer._is_below_text = True
+    text._lock, text._raw = buffer._lock, getattr(buffer, "raw", buffer)
+    return text
 
 
 _raw_modes: dict[str, str] = {}  # mode, once it has been found right -> that of the raw file
@@ -406,16 +450,12 @@ def open(
             kind = StreamWriter if is_pipe_like else BufferedWriter
             result = buffer = kind(raw, buffering)
             if is_pipe_like:
-                buffer._data, buffer._size, buffer._is_below_text = bytearray(), buffering, is_text
+                buffer._data, buffer._size, buffer._is_below_text = bytearray(), buffering, False
         buffer._lock = raw._lock
         if not is_text:
             return buffer
         encoding = io.text_encoding(encoding)
-        kind = StreamTextIOWrapper if type(buffer) is StreamReader else TextIOWrapper
-        result = text = kind(buffer, encoding, errors, newline, is_line_buffered)
-        if kind is StreamTextIOWrapper:
-            text._line_ends = buffer._line_ends = _line_ends(text.encoding, newline)
-        text._lock, text._raw = raw._lock, raw
+        result = text = text_over(buffer, encoding, errors, newline, is_line_buffered)
         text.mode = mode
         return text
     except BaseException:

@@ -43,6 +43,7 @@ _blocking = _types.SimpleNamespace(
     getnameinfo=_standard.getnameinfo,
 )
 _READ, _WRITE = 1, 2
+_NOW = _standard.MSG_DONTWAIT  # the descriptor blocks while a child has it, too
 _Address = tuple | str | bytes | bytearray
 _SocketType = _core._make_socket_type(_standard)
 _numbered: dict[int, _ref] = {}  # those whose descriptor somebody asked for, by that
@@ -140,30 +141,30 @@ class socket(_SocketType):
         return accepted.detach(), address
 
     def _recvfrom_otherwise(self, bufsize: int, flags: int) -> tuple[bytes, _Any]:
-        return self._repeat(_READ, flags, _socket.socket.recvfrom, bufsize, flags)
+        return self._repeat(_READ, flags, _socket.socket.recvfrom, bufsize, flags | _NOW)
 
     def _recvfrom_into_otherwise(
         self, buffer: _Any, nbytes: int = 0, flags: int = 0
     ) -> tuple[int, _Any]:
         call = _socket.socket.recvfrom_into
-        return self._repeat(_READ, flags, call, buffer, nbytes, flags)
+        return self._repeat(_READ, flags, call, buffer, nbytes, flags | _NOW)
 
     def _sendto_otherwise(self, data: _Any, flags: int, address: _Address) -> int:
-        return self._repeat(_WRITE, flags, _socket.socket.sendto, data, flags, address)
+        return self._repeat(_WRITE, flags, _socket.socket.sendto, data, flags | _NOW, address)
 
     def recvmsg(
         self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
     ) -> tuple[bytes, list, int, _Any]:
         """Receive data and ancillary data; returns (data, ancdata, msg_flags, address)."""
         call = _socket.socket.recvmsg
-        return self._repeat(_READ, flags, call, bufsize, ancbufsize, flags)
+        return self._repeat(_READ, flags, call, bufsize, ancbufsize, flags | _NOW)
 
     def recvmsg_into(
         self, buffers: _Any, ancbufsize: int = 0, flags: int = 0, /
     ) -> tuple[int, list, int, _Any]:
         """As recvmsg(), into writable buffers; returns (count, ancdata, msg_flags, address)."""
         call = _socket.socket.recvmsg_into
-        return self._repeat(_READ, flags, call, list(buffers), ancbufsize, flags)
+        return self._repeat(_READ, flags, call, list(buffers), ancbufsize, flags | _NOW)
 
     def sendmsg(
         self,
@@ -174,7 +175,7 @@ class socket(_SocketType):
         /,
     ) -> int:
         """Send buffers and ancillary data; returns how many bytes of data went."""
-        args = (list(buffers), list(ancdata), flags)
+        args = (list(buffers), list(ancdata), flags | _NOW)
         if address is not None:
             args += (self._resolved(address),)
         return self._repeat(_WRITE, flags, _socket.socket.sendmsg, *args)
@@ -227,6 +228,16 @@ def _blocking_socket(fd: int) -> socket | None:
     if found is None or _SocketType.fileno(found) != fd or found.gettimeout() is not None:
         return None
     return found
+
+
+def _lend(fd: int) -> None:
+    """A child gets this descriptor: if it is that of a blocking socket, let it block for the child.
+
+    Our own calls do not wait below all the same, but for accept(): who listens stays as it is.
+    """
+    sock = _blocking_socket(fd)
+    if sock is not None and not sock.getsockopt(_standard.SOL_SOCKET, _standard.SO_ACCEPTCONN):
+        _os.set_blocking(fd, True)
 
 
 # ---- names ----

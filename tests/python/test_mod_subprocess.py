@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """microthread.subprocess: children whose pipes and ends only a micro-thread waits for."""
 import os
+import select
 import signal
 import subprocess as standard
 import sys
@@ -8,7 +9,7 @@ from time import monotonic
 
 import pytest
 
-from microthread import sleep, spawn, subprocess
+from microthread import sleep, socket, spawn, subprocess
 from socket_support import LIMIT, parked
 from support import check_script
 
@@ -101,6 +102,67 @@ def test_unbuffered_pipes():
         assert process.stdout.readall() == b""
 
 
+@pytest.mark.parametrize("how", ["stdin", "number", "pass_fds"])
+def test_child_that_gets_a_socket_gets_one_that_blocks(how):
+    program = "import os, sys; fd = int(sys.argv[1]); print(os.get_blocking(fd), os.read(fd, 9)); os.write(fd, b'bye')"
+    ours, lent = socket.socketpair()
+    with ours, lent:
+        options = {"stdin": {"stdin": lent}, "number": {"stdin": lent.fileno()},
+                   "pass_fds": {"pass_fds": [lent.fileno()]}}[how]
+        fd = lent.fileno() if how == "pass_fds" else 0
+        with subprocess.Popen([sys.executable, "-c", program, str(fd)], stdout=PIPE, **options) as process:
+            sleep(0.1)  # it may have come to its read
+            ours.sendall(b"hello")
+            assert process.communicate(timeout=LIMIT) == (b"True b'hello'\n", None)
+            assert ours.recv(9) == b"bye"
+        # It still waits for its micro-thread only.
+        readers = [spawn(lent.recv, 1), spawn(lent.recvmsg, 1)]
+        sleep(0.01)
+        ours.sendall(b"xx")
+        assert [reader.wait(LIMIT) for reader in readers] == [b"x", (b"x", [], 0, None)]
+
+
+@pytest.mark.parametrize("kind", ["listening", "with a time-out"])
+def test_socket_that_must_not_block_stays_so_in_a_child(kind):
+    sock = socket.create_server(("127.0.0.1", 0))
+    with sock:
+        if kind != "listening":
+            sock = socket.socketpair()[0]
+            sock.settimeout(5)
+        program = "import os; print(os.get_blocking(0))"
+        assert subprocess.check_output([sys.executable, "-c", program], stdin=sock) == b"False\n"
+        sock.close()
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_several_read_and_write_one_pipe(text):
+    with subprocess.Popen(["cat"], stdin=PIPE, stdout=PIPE, text=text) as process:
+        readers = [spawn(process.stdout.readline) for _ in range(10)]
+        sleep(0.01)
+        lines = ["line %d\n" % n if text else b"line %d\n" % n for n in range(10)]
+        writers = [spawn(lambda line=line: (process.stdin.write(line), process.stdin.flush()))
+                   for line in lines]
+        for thread in writers:
+            thread.wait(LIMIT)
+        assert sorted(reader.wait(LIMIT) for reader in readers) == lines
+        process.stdin.close()
+        assert not process.stdout.read()
+
+
+def test_pipe_made_non_blocking_by_its_user():
+    with shell("read x; printf abc; read x; exit", stdin=PIPE, stdout=PIPE) as process:
+        os.set_blocking(process.stdout.fileno(), False)
+        assert process.stdout.read() is process.stdout.read(1) is process.stdout.readinto(bytearray(1)) is None
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        select.select([process.stdout], [], [], LIMIT)
+        assert process.stdout.read() == b"abc" and process.stdout.read() is None
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        select.select([process.stdout], [], [], LIMIT)
+        assert process.stdout.read() == b""
+
+
 def test_wait_and_communicate_that_take_too_long():
     with shell("echo early; exec sleep 60", stdout=PIPE) as process:
         with pytest.raises(subprocess.TimeoutExpired):
@@ -150,13 +212,22 @@ def test_broken_pipe_to_the_child():
 
 def test_child_left_running_at_the_end_of_the_process():
     check_script("""
-        from microthread import sleep, spawn, subprocess
+        from microthread import sleep, socket, spawn, subprocess
         process = subprocess.Popen(["sleep", "0.5"], stdout=subprocess.PIPE)
         spawn(process.communicate)
         sleep(0.01)
         process.returncode = 0  # or it warns
         print("ok")
     """, timeout=10)
+
+
+def test_switches_of_the_standard_module_work(monkeypatch):
+    def fork_exec(*args):
+        raise RuntimeError("asked")
+
+    monkeypatch.setattr(standard, "_fork_exec", fork_exec)
+    with pytest.raises(RuntimeError, match="asked"):
+        shell("true", close_fds=False)
 
 
 def test_line_buffering_of_bytes_is_warned_of():
