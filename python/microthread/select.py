@@ -141,6 +141,16 @@ class poll:
         self._wanted: dict[int, int] = {}
         self._is_polling = False
 
+    @classmethod
+    def _over(cls, standard: _Any, keys: _Any) -> "poll":
+        """One over a standard object, in which these keys of a selector are registered."""
+        self = cls()
+        self._poll = standard
+        for key in keys:
+            read, write = _standard.POLLIN * (key.events & 1), _standard.POLLOUT * (key.events >> 1 & 1)
+            self._wanted[key.fd] = read | write
+        return self
+
     @property
     def __class__(self):
         """For isinstance() with the standard type."""
@@ -205,8 +215,13 @@ class epoll:
     @classmethod
     def fromfd(cls, fd: int, /) -> "epoll":
         """An epoll object of a descriptor that there is."""
+        return cls._over(_epoll.fromfd(fd))
+
+    @classmethod
+    def _over(cls, standard: _Any) -> "epoll":
+        """One over a standard object."""
         self = cls.__new__(cls)
-        self._epoll = _epoll.fromfd(fd)
+        self._epoll = standard
         return self
 
     @property

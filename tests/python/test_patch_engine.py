@@ -185,10 +185,10 @@ def test_report_reads():
     from time import sleep
     lock = threading.Lock()
     held = threading.Lock()
-    held.acquire()
     import fcntl
     from microthread import patch
-    patch.all()
+    with held:
+        patch.all()
     print(patch.report())
     r = patch.report()
     assert "time.sleep" in r.patched["time"] and "input" in r.left

@@ -111,15 +111,88 @@ def test_lock_in_an_unknown_place_is_left_whole_and_reported():
     """)
 
 
-def test_held_rlock_is_reported_and_stays():
+def test_held_lock_is_replaced_by_one_that_is_held():
     check_script(EARLY + """
-    rlock = threading.RLock()
+    lock, rlock, condition = threading.Lock(), threading.RLock(), threading.Condition()
+    for taken in (lock, rlock, rlock, condition):
+        taken.acquire()
+    from microthread import Lock, RLock, patch
+    patch.all()
+    assert (type(lock), type(rlock), type(condition._lock)) == (Lock, RLock, RLock), str(patch.report())
+    log = []
+    def user(lock):
+        with lock:
+            log.append(lock)
+    threads = [threading.Thread(target=user, args=(each,)) for each in (lock, rlock, condition)]
+    for thread in threads: thread.start()
+    time.sleep(0.01)
+    rlock.release()
+    time.sleep(0.01)
+    assert not log
+    for each in (lock, rlock, condition): each.release()
+    for thread in threads: thread.join()
+    assert log == [lock, rlock, condition]
+    held = rlock
+    del log, threads
+    lock.acquire()
+    patch.undo()  # the one that is held is kept
+    assert type(lock) is Lock and type(rlock) is not RLock
+    lock.release()
+    with rlock, condition:
+        print("ok")
+    """)
+
+
+def test_lock_held_by_what_runs_is_reported_and_stays():
+    check_script(EARLY + """
+    rlock, theirs, taken, go = threading.RLock(), threading.RLock(), threading.Event(), threading.Event()
+    def hold():
+        with theirs:
+            taken.set(); go.wait()
+    holder = threading.Thread(target=hold)
+    holder.start()
+    taken.wait()
     from microthread import patch
     with rlock:
         patch.all()
-    assert "the _thread.RLock of __main__.rlock, made earlier, is held" in str(patch.report())
-    with rlock:
-        pass
+    for name in ("rlock", "theirs"):
+        assert f"the _thread.RLock of __main__.{name}, made earlier, is held" in str(patch.report())
+    go.set()
+    holder.join()
+    with rlock, theirs:
+        print("ok")
+    """)
+
+
+def test_thread_of_an_os_thread_started_earlier_is_an_os_thread():
+    check_script(EARLY + """
+    jobs, started, seen = queue.SimpleQueue(), [], []
+    def serve():
+        while (job := jobs.get()) is not None:
+            started.append(threading.Thread(target=job))
+            started[-1].start()
+    early = threading.Thread(target=serve)
+    early.start()
+    from microthread import patch
+    patch.all()
+    def note():
+        early_sleep(0.02)
+        seen.append(threading.get_native_id())
+    def job():
+        inner = threading.Thread(target=note)
+        inner.start(); note(); inner.join()
+    ticks = []
+    def tick():
+        while True:
+            time.sleep(0.002); ticks.append(1)
+    threading.Thread(target=tick, daemon=True).start()
+    jobs.put(job); jobs.put(None)
+    early.join()
+    started[0].join()
+    assert len(ticks) >= 3 and not started[0].is_alive()
+    late = threading.Thread(target=note)
+    late.start(); late.join()
+    assert len(set(seen)) == 3 and seen[2] == threading.get_native_id(), seen
     print("ok")
     """)
 
@@ -176,6 +249,31 @@ def test_os_thread_started_earlier_is_joined_without_blocking():
     assert not thread.is_alive() and len(ticks) >= 3, ticks
     main = threading.main_thread()
     assert main.is_alive() and main is threading.current_thread()
+    print("ok")
+    """)
+
+
+def test_selector_made_earlier_waits_for_the_micro_thread_only():
+    check_script(EARLY + """
+    import os, selectors
+    reader, writer = os.pipe()
+    made = [selectors.SelectSelector(), selectors.PollSelector(), selectors.EpollSelector()]
+    for selector in made:
+        selector.register(reader, selectors.EVENT_READ)
+    from microthread import patch
+    patch.all()
+    assert "Selector" not in "".join(patch.report().remaining), patch.report()
+    def check(selector, wait):
+        threading.Timer(wait, os.write, (writer, b"x")).start()
+        (key, events), = selector.select(20)
+        assert key.fd == reader and events == selectors.EVENT_READ
+        assert os.read(reader, 1) == b"x" and selector.select(0) == []
+    for selector in made:
+        check(selector, 0.01)
+    patch.undo()
+    for selector in made:
+        check(selector, 0)
+        selector.close()
     print("ok")
     """)
 

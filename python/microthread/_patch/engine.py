@@ -60,6 +60,7 @@ def patch(names: Iterable[str]) -> None:
     tables = {name: table.PARTS[name]() for name in names}  # all imports come first
     if "threading" in names:
         _prepare_fork()
+        threads.note_os_threads()
     new = []
     for name, entries in tables.items():
         _replaced[name] = replaced = []
@@ -81,6 +82,7 @@ def undo() -> None:
             f"undo() must come when the threads that are micro-threads have ended; {running} run"
         )
     _repairs.undo()
+    threads.forget_os_threads()
     while _replaced:
         name, items = _replaced.popitem()
         if name in table.HOOKS:

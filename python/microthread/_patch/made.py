@@ -3,6 +3,7 @@
 
 import _queue
 import gc
+import selectors
 import sys
 import threading
 import time
@@ -11,6 +12,7 @@ from types import BuiltinMethodType
 from typing import Any
 
 from microthread import _core, _workers
+from microthread import select as ours
 from microthread._patch import threads
 from microthread._patch.log import Change, Log
 from microthread._patch.places import Place, Search, name_of, places_of, set_attribute, set_member
@@ -24,14 +26,22 @@ class Busy(Exception):
     """An object cannot be replaced; the text says why."""
 
 
-def _is_held(lock: Any) -> bool:
+def _times_held(lock: Any) -> int:
+    """How many times a lock must be released until it is free; Busy if only its holder can say."""
     if isinstance(lock, _Lock):
-        return lock.locked()
-    if isinstance(lock, _RLock):
-        if lock._is_owned() or not lock.acquire(False):
-            return True
+        return int(lock.locked())
+    if not isinstance(lock, _RLock):
+        return 0
+    if not lock._is_owned():
+        if not lock.acquire(False):
+            raise Busy("is held")
         lock.release()
-    return False
+        return 0
+    if _core._is_micro() or len(_core.threads()) > 1:
+        raise Busy("is held")  # by this OS thread, which says nothing of who in it
+    saved = lock._release_save()
+    lock._acquire_restore(saved)
+    return saved[0]
 
 
 def _is_alone() -> bool:
@@ -137,8 +147,7 @@ def repair(
         where = changes[0][0].text if changes else "unknown places"
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         try:
-            if _is_held(value):
-                raise Busy("is held")
+            held = _times_held(value)
             is_whole = not any(place.setter is None for place, _ in changes)
             in_sets = sum(isinstance(place.key, list) for place, _ in changes)  # which refer to it
             is_whole = is_whole and _uncounted(value, found[id(value)]) <= usual + in_sets
@@ -146,9 +155,11 @@ def repair(
                 changes = [change for change in changes if change[0].setter is not None]
                 new = SharedQueue(value)
             elif not is_whole:
-                raise Busy("is used in a place that cannot be changed, or by what runs")
+                raise Busy("is held" if held else "is used in a place that cannot be changed, or by what runs")
             else:
                 new = KINDS[type(value)](value)
+                for _ in range(held):
+                    new.acquire()
         except Busy as busy:
             log.remaining[f"the {kind} of {where}, made earlier, {busy}"] += 1
             continue
@@ -157,6 +168,8 @@ def repair(
                 log.make(Change(place, value, new))
             else:
                 log.make(Change(place, getattr(value, method), getattr(new, method)))
+        for _ in range(held):
+            value.release()  # the holder will release the new one
 
 
 def _places(
@@ -181,8 +194,39 @@ def _places(
     return sorted(result, key=lambda change: change[0].setter is None)
 
 
+# ---- selectors ----
+
+
+class _Epoll(ours.epoll):
+    """Over that of a selector made earlier, which gets it back from undo()."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        pass
+
+
+# Kept as they are: at the time of repair these names are ours.
+_SELECTORS = (selectors.SelectSelector, selectors.PollSelector, selectors.EpollSelector)
+
+
+def repair_selector(log: Log, selector: Any) -> bool:
+    """Let a selector made earlier wait by what is ours. False: it is none, or OS threads may use it."""
+    if type(selector) not in _SELECTORS or not _is_alone():
+        return False
+    kind = type(selector).__name__
+    if kind == "SelectSelector":
+        _set(log, selector, "_select", ours.select)
+    elif kind == "EpollSelector":
+        _set(log, selector, "_selector", _Epoll._over(selector._selector))
+    else:
+        _set(log, selector, "_selector", ours.poll._over(selector._selector, selector.get_map().values()))
+    return True
+
+
 # ---- threads ----
 
+HANDLE = threads._real.get("_ThreadHandle")  # its objects are repaired with their Thread
 
 _HANDLES = ("_os_thread_handle", "_handle")  # what the versions from 3.13 on call it
 

@@ -113,7 +113,8 @@ def _note_class(log: Log, original: type, ours_of: dict[int, Any], referrers: li
     for cls in original.__subclasses__():
         if not is_ours(cls.__module__) and id(cls) not in ours_of:
             log.remaining[f"{_title(cls)} is a class made earlier of {_title(original)}"] += 1
-    if original not in made.KINDS:
-        count = sum(type(referrer) is original for referrer in referrers)
-        if count:
-            log.remaining[f"a {_title(original)} object made earlier blocks as before"] += count
+    if original in made.KINDS or original is made.HANDLE:
+        return
+    for referrer in referrers:
+        if type(referrer) is original and not made.repair_selector(log, referrer):
+            log.remaining[f"a {_title(original)} object made earlier blocks as before"] += 1

@@ -8,8 +8,10 @@ Condition, Event, Semaphore, Barrier and what is derived from them are the stand
 import _thread
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from contextvars import Context
+from functools import partial
 from typing import Any
 
 from microthread import _core, _workers
@@ -51,7 +53,7 @@ _stack_size = 0  # what stack_size() set; 0: the default
 def start_new_thread(function: Callable[..., Any], args: tuple, kwargs: dict | None = None, /) -> int:
     """As _thread.start_new_thread(): run function in a micro-thread; returns its identifier.
 
-    In a worker OS thread of run_blocking(), which does not wait for micro-threads, it is an OS thread.
+    It is an OS thread where nobody would run micro-threads: see starts_os_threads().
     """
     if not callable(function):
         raise TypeError("first arg must be callable")
@@ -59,8 +61,8 @@ def start_new_thread(function: Callable[..., Any], args: tuple, kwargs: dict | N
         raise TypeError("2nd arg must be a tuple")
     if kwargs is not None and not isinstance(kwargs, dict):
         raise TypeError("optional 3rd arg must be a dictionary")
-    if _workers.is_worker():
-        return _real["start_new_thread"](function, args, kwargs or {})
+    if starts_os_threads():
+        return _real["start_new_thread"](_as_os_thread, (function, args, kwargs or {}))
     sys.audit("_thread.start_new_thread", function, args, kwargs)
     return _start(function, args, kwargs, None, True)
 
@@ -77,14 +79,64 @@ def start_joinable_thread(
         raise TypeError("'handle' must be a _ThreadHandle")
     if handle._state != "new":
         raise RuntimeError("thread already started")
-    if _workers.is_worker():
-        handle._real = _real["start_joinable_thread"](function, daemon=daemon)
+    if starts_os_threads() or _runs_interpreter(function):
+        begin = partial(_as_os_thread, function, (), {})
+        handle._real = _real["start_joinable_thread"](begin, daemon=daemon)
         handle._state = "started"
         return handle
     sys.audit("_thread.start_joinable_thread", function, daemon, handle)
     handle._state = "started"
     handle._ident = _start(function, (), None, handle, daemon)
     return handle
+
+
+_of_os_thread = _real["_local"]()
+_early: dict[int, Any] = {}  # OS threads that were there before: their identifiers, and weakly their Thread
+
+
+def note_os_threads() -> None:
+    """Note which OS threads run besides this one: nobody knows what they are about to do."""
+    for ident in sys._current_frames():
+        if ident != _real["get_ident"]() and ident not in _workers._idents:
+            thread = threading._active.get(ident)
+            _early[ident] = thread and weakref.ref(thread)
+
+
+def forget_os_threads() -> None:
+    """After the patch is undone."""
+    _early.clear()
+
+
+def starts_os_threads() -> bool:
+    """Whether a thread that the calling OS thread starts must be an OS thread.
+
+    Nobody runs micro-threads in a worker of run_blocking(), which waits for its jobs, nor in an OS thread
+    that began before the patch and may be in a call that blocks; nor in those that these start.
+    """
+    if _workers.is_worker() or hasattr(_of_os_thread, "is_marked"):
+        return True
+    ident = _real["get_ident"]()
+    if ident not in _early:
+        return False
+    # A number is used again, but not with the same Thread.
+    thread, known = threading._active.get(ident), _early[ident]
+    return thread is known if known is None else thread is not None and thread is known()
+
+
+def _runs_interpreter(function: Callable[[], Any]) -> bool:
+    """Whether this is a thread in which CPython 3.14 and later run an interpreter, which blocks it."""
+    owner = getattr(function, "__self__", None)
+    target = getattr(owner, "_target", None)
+    parts = (getattr(target, "__self__", None), *getattr(owner, "_args", ()))
+    return any(type(part).__module__ in _INTERPRETERS for part in parts)
+
+
+_INTERPRETERS = ("concurrent.futures.interpreter", "concurrent.interpreters")
+
+
+def _as_os_thread(function: Callable[..., Any], args: tuple, kwargs: dict) -> None:
+    _of_os_thread.is_marked = True
+    function(*args, **kwargs)
 
 
 def _start(
@@ -239,7 +291,7 @@ class RealHandle(ThreadHandle):
 
 
 class RealSentinel:
-    """_tstate_lock of an OS thread started before threading was patched; up to 3.12."""
+    """_tstate_lock of an OS thread; up to 3.12."""
 
     __slots__ = ("_real",)
 
@@ -277,7 +329,7 @@ def set_sentinel() -> Any:
     """As _thread._set_sentinel(), up to 3.12: a lock that is released when the calling thread ends."""
     running = _running.get(get_ident())
     if running is None:
-        return _real["_set_sentinel"]()
+        return RealSentinel(_real["_set_sentinel"]())
     running.sentinel = Lock()
     return running.sentinel
 
@@ -312,6 +364,7 @@ def after_fork() -> None:
             running.handle._done = _core.Event()
             running.handle._done.set()
     _running.clear()
+    _early.clear()
 
 
 # ---- the rest ----
