@@ -309,6 +309,71 @@ def test_keyboard_interrupt_in_a_busy_thread_is_for_the_main_one():
     """)
 
 
+def test_what_a_signal_handler_raises_comes_out_in_the_main_thread():
+    check_script("""
+    import os, signal, threading, time
+    class Alarm(Exception): pass
+    def handler(signum, frame):
+        raise Alarm
+    signal.signal(signal.SIGUSR1, handler)
+    from microthread import patch
+    patch.all()
+    assert signal.getsignal(signal.SIGUSR1) is handler
+    alive = []
+    def interrupted():
+        while True:
+            time.sleep(0.001)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            alive.append(1)
+    thread = threading.Thread(target=interrupted, daemon=True)
+    thread.start()
+    came = 0
+    while came < 5:
+        try:
+            time.sleep(20)
+        except Alarm:
+            came += 1
+    assert thread.is_alive() and len(alive) >= 4
+    assert signal.signal(signal.SIGUSR1, signal.SIG_IGN) is handler
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.signal(signal.SIGUSR2, handler) is signal.SIG_DFL
+    print("ok")
+    """)
+
+
+def test_exit_in_a_signal_handler_ends_the_program():
+    done = run_script("""
+    from microthread import patch
+    patch.all()
+    import os, signal, sys, threading, time
+    def handler(signum, frame):
+        sys.exit(7)
+    signal.signal(signal.SIGTERM, handler)
+    def work():
+        time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)
+    threading.Thread(target=work).start()
+    time.sleep(20)
+    """)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "", ""), done
+
+
+def test_undo_gives_the_signal_handlers_back():
+    check_script("""
+    import _signal, signal
+    def handler(signum, frame): pass
+    signal.signal(signal.SIGUSR1, handler)
+    from microthread import patch
+    patch.all()
+    assert _signal.getsignal(signal.SIGUSR1) is not handler
+    assert "the signal handlers" in patch.report().patched["threading"]
+    patch.undo()
+    assert _signal.getsignal(signal.SIGUSR1) is handler is signal.getsignal(signal.SIGUSR1)
+    print("ok")
+    """)
+
+
 def test_failure_of_a_daemon_thread_that_the_exit_ends_is_not_told():
     check_script(START + """
     def work():

@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 import microthread
-from microthread._patch import postgres
+from microthread._patch import handlers, postgres
 
 # (standard module, attribute, or attribute of a class in it): what takes its place
 Table = dict[tuple[str, str], Any]
@@ -27,7 +27,10 @@ def _time() -> Table:
 def _threading() -> Table:
     from microthread._patch import threads
 
-    entries = threads.table()
+    entries = threads.table() | {
+        ("signal", "signal"): handlers.signal,
+        ("signal", "getsignal"): handlers.getsignal,
+    }
     with suppress(ImportError):  # no semaphores on this machine
         from microthread._patch import processes
 
@@ -75,7 +78,7 @@ PARTS: dict[str, Callable[[], Table]] = {
 }
 
 # Parts that change what is no attribute of a standard module: each has install(), remove(), PLACE.
-HOOKS = {"psycopg2": postgres}
+HOOKS = {"psycopg2": postgres, "threading": handlers}
 
 # Only when asked for by name.
 OPTIONAL = ("open", "input")
