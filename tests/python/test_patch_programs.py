@@ -48,6 +48,27 @@ def test_thread_pool_executor_overlaps_waits():
     """)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="needs concurrent.interpreters, of 3.14")
+def test_interpreters_of_the_standard_library_run_in_os_threads():
+    check_script(START + """
+    from concurrent.futures import InterpreterPoolExecutor
+    from concurrent import interpreters
+    with InterpreterPoolExecutor(2) as pool:
+        ticks.clear()
+        futures = [pool.submit(time.sleep, 0.1) for _ in range(2)]
+        assert [future.result(20) for future in futures] == [None, None] and len(ticks) >= 5, ticks
+        assert list(pool.map(abs, [-1, -2, -3])) == [1, 2, 3]
+    interpreter = interpreters.create()
+    ticks.clear()
+    thread = interpreter.call_in_thread(time.sleep, 0.1)
+    thread.join()
+    assert len(ticks) >= 5 and not thread.is_alive()
+    interpreter.close()
+    assert "concurrent.interpreters: call() and exec() block" in str(patch.report())
+    print("ok")
+    """)
+
+
 def test_pool_made_earlier_with_os_threads_still_serves():
     check_script("""
     from concurrent.futures import ThreadPoolExecutor

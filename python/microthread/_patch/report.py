@@ -9,6 +9,8 @@ from microthread._patch import engine, table
 # What no patch reaches, by the module that shows that it is used.
 _BLOCKING = {
     "_curses": "curses: reading a key blocks",
+    "concurrent.interpreters": "concurrent.interpreters: call() and exec() block; use call_in_thread() or "
+    "microthread.interpreters",
     "_dbm": "dbm: its calls block",
     "_gdbm": "dbm.gnu: its calls block",
     "_sqlite3": "sqlite3: its calls block; use run_blocking() and connect(check_same_thread=False)",
@@ -17,6 +19,7 @@ _BLOCKING = {
     "MySQLdb": "MySQLdb: C code that waits by itself; pymysql can be patched",
     "psycopg": "psycopg: its C parts wait by themselves",
     "psycopg2": "psycopg2: waits by itself unless the part psycopg2 is patched",
+    "sys": "sys.stdin: reading it blocks; use input(), with the part input, or microthread.open(0, closefd=False)",
     "readline": "readline: input() with a terminal blocks unless the part input is patched",
 }
 
