@@ -7,11 +7,14 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from server_support import need_module, need_program
+from server_support import mariadb_server, need_module, need_program, postgres_server
 from support import child_environment, kill_session
 
 EXAMPLES = Path(os.environ.get("MT_SRCDIR", Path(__file__).parents[2])) / "examples"
@@ -28,7 +31,7 @@ def run(name, *args, options=()):
 
 def test_every_example_is_tested():
     text = Path(__file__).read_text(encoding="utf-8")
-    tested = set(re.findall(r'(?:run\(|start\()"(\w+\.py)"', text))
+    tested = set(re.findall(r'(?:run|start|served)\("(\w+\.py)"', text))
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested
 
 
@@ -250,3 +253,68 @@ def test_redis_workers(options):
     (line,) = run("redis_workers.py", options=options)
     jobs, workers, seconds, alone = re.findall(r"[\d.]+", line)
     assert (jobs, workers) == ("100", "20") and float(seconds) < float(alone), line
+
+
+@pytest.mark.parametrize("options", [(), ("-m", "microthread")])
+def test_mysql_transfers(options):
+    need_module("pymysql", "python3-pymysql")
+    with mariadb_server() as at:
+        (line,) = run("mysql_transfers.py", "127.0.0.1", str(at.port), options=options)
+    transfers, threads, seconds, alone = re.findall(r"[\d.]+", line)
+    assert (transfers, threads) == ("100", "20") and float(seconds) < float(alone), line
+
+
+@pytest.mark.parametrize("options", [(), ("-m", "microthread")])
+def test_postgres_jobs(options):
+    need_module("psycopg2", "python3-psycopg2")
+    with postgres_server() as at:
+        (line,) = run("postgres_jobs.py", f"host=127.0.0.1 port={at.port} user=postgres", options=options)
+    jobs, workers, seconds, alone = re.findall(r"[\d.]+", line)
+    assert (jobs, workers) == ("100", "20") and float(seconds) < float(alone), line
+
+
+def test_sqlite_worker(tmp_path):
+    assert run("sqlite_worker.py") == ["1000 notes by 50 writers"]
+    assert run("sqlite_worker.py", tmp_path / "notes") == ["1000 notes by 50 writers"]
+
+
+def served(name, port):
+    """A process of gunicorn that serves an example at this port."""
+    command = [sys.executable, "-m", "gunicorn", "--chdir", EXAMPLES, "-k", "microthread.gunicorn.Worker",
+               "-b", f"127.0.0.1:{port}", "--log-level", "error", f"{name.removesuffix('.py')}:app"]
+    return subprocess.Popen(command, env=child_environment(), text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, start_new_session=True)
+
+
+@pytest.mark.parametrize("has_flask", [False, True])
+def test_wsgi_app_under_gunicorn(has_flask, tmp_path, monkeypatch):
+    # 20.1 and earlier cannot run on CPython 3.12 and later.
+    pytest.importorskip("gunicorn", "21", reason="gunicorn 21 or later is not installed")
+    if has_flask:
+        need_module("flask", "python3-flask")
+    else:
+        (tmp_path / "flask.py").write_text("raise ImportError")
+        monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    port = free_port()
+    server = served("wsgi_app.py", port)
+
+    def fetch(number):
+        for _ in range(1000):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/{number}", timeout=TIMEOUT) as answer:
+                    return answer.read().decode()
+            except urllib.error.URLError as error:
+                if not isinstance(error.reason, ConnectionRefusedError) or server.poll() is not None:
+                    raise
+                time.sleep(0.02)
+
+    try:
+        assert fetch("first") == "hello, first\n"  # it is up
+        began = time.monotonic()
+        with ThreadPoolExecutor(50) as pool:
+            assert list(pool.map(fetch, range(100))) == [f"hello, {n}\n" for n in range(100)]
+        assert time.monotonic() - began < 100 * 0.1  # as it would take one after the other
+        server.terminate()
+        assert (server.wait(TIMEOUT), server.stdout.read()) == (0, "")
+    finally:
+        stop(server)
