@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 """CPython's own tests under microthread.patch.
 
-    run-python tests/stdlib/run.py [--modules test_socket,test_ssl] [--jobs 2] [--both] [--log FILE]
+    run-python tests/stdlib/run.py [--modules test_socket,test_ssl] [--jobs 2] [--both [--report]] [--log FILE]
 
 Runs them patched and compares what failed with docs/stdlib-tests.md, the list of what is known to be
 lost and why; those that would hang are not run, patched. A test that fails and is not in the list is
 run again alone, patched and plain: it is a new loss when it fails patched three times and passes
-plain. Exit status 1: a new loss.
---both runs all of them plain, too, and prints the share of those that pass plain and patched alike.
+plain. A module that could not be loaded, or ended badly, is run again whole. Exit status 1: a new loss.
+--both runs all of them plain, too, and prints the share of those that pass plain and patched alike;
+--report writes it into the table of that page.
 
 Needs CPython's test package (Debian: libpython3.X-testsuite). Ends in TAP's summary lines, which
 .ci/run adds up.
@@ -30,6 +31,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 LIST = HERE.parent.parent / "docs" / "stdlib-tests.md"
 MARK = "@@"
 SILENCE = 60      # seconds without a test beginning or ending: it hangs
+LONGEST = 300     # seconds for one module, whatever it does
 MOST_RESTARTS = 15  # of one module
 AGAIN = 2         # more tries for what failed
 HANGS = "hangs:"  # how the reason of a loss begins that is not run, patched
@@ -76,14 +78,17 @@ class Run:
         self.outcomes = {}     # id -> ok, failed, skipped, hung, crashed, fixture
         self.text = ""         # what the children wrote
         self.seconds = 0.0
+        self.end = 0.0         # on the monotonic clock
 
     def run(self):
         started = time.monotonic()
-        for _ in range(MOST_RESTARTS):
-            if self.once():
+        self.end = started + LONGEST
+        restarts = 0
+        while not self.once():
+            restarts += 1
+            if restarts == MOST_RESTARTS or time.monotonic() > self.end:
+                self.outcomes[f"test.{self.module} (the rest)"] = "not run"
                 break
-        else:
-            self.outcomes[f"test.{self.module} (the rest)"] = "crashed"
         self.seconds = time.monotonic() - started
         return self
 
@@ -112,7 +117,8 @@ class Run:
         def guard():
             while child.poll() is None:
                 time.sleep(0.5)
-                if time.monotonic() - heard[0] > SILENCE:
+                now = time.monotonic()
+                if now > min(heard[0] + SILENCE, self.end):
                     hung.set()
                     kill_group(child.pid, signal.SIGABRT)  # faulthandler tells where
                     time.sleep(1)
@@ -207,11 +213,37 @@ def passes_alone(test, patched):
             return False
 
 
-def is_lost(test):
-    """It fails patched each time, and passes plain. A module or a class cannot be run again: lost."""
+def passes_in_module(test, patched, left_out):
+    """The same of what happens to a module, or to the fixture of a class."""
+    module = re.match(r"(?:\w+ \()?test\.((?:test_(?:asyncio|concurrent_futures)\.)?\w+)", test)[1]
+    outcomes = Run(module, patched, left_out).run().outcomes
+    return outcomes.get(test, "ok") == "ok"
+
+
+def is_lost(test, left_out):
+    """It fails patched each time, and passes plain."""
     if " " in test:
-        return True
+        return not passes_in_module(test, True, left_out) and passes_in_module(test, False, SLOW)
     return not any(passes_alone(test, True) for _ in range(AGAIN)) and passes_alone(test, False)
+
+
+# ---- The table of the page ----
+
+HEADER = "| CPython | test modules | pass plain | pass patched, too | kept |\n| --- | --- | --- | --- | --- |\n"
+
+
+def write_report(modules, plain, kept):
+    """Put the row of this CPython into the table that HEADER begins; the other versions' rows stay."""
+    text = LIST.read_text()
+    before, found, rest = text.partition(HEADER)
+    if not found:
+        sys.exit(f"{LIST} has no table that begins with {HEADER.splitlines()[0]}")
+    rows, after = re.match(r"((?:\|.*\n)*)(.*)", rest, re.DOTALL).groups()
+    minor = "| %d.%d." % sys.version_info[:2]
+    version = "%d.%d.%d" % sys.version_info[:3]
+    kept_rows = [row for row in rows.splitlines() if not row.startswith(minor)]
+    kept_rows.append(f"| {version} | {modules} | {plain:,} | {kept:,} | {kept / plain:.2%} |")
+    LIST.write_text(before + HEADER + "\n".join(sorted(kept_rows)) + "\n" + after)
 
 
 def main():
@@ -219,8 +251,11 @@ def main():
     parser.add_argument("--modules", default=",".join(MODULES), help="names, with or without test_")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--both", action="store_true", help="run them plain as well, and compare")
+    parser.add_argument("--report", action="store_true", help="write the share into docs/stdlib-tests.md")
     parser.add_argument("--log", default=os.devnull, help="what the tests that failed wrote")
     args = parser.parse_args()
+    if args.report and not args.both:
+        parser.error("--report needs --both")
     modules = [module for name in args.modules.split(",") for module in expand(name.removeprefix("test_"))]
     if not modules:
         sys.exit("none of these test modules is installed (Debian: libpython3.X-testsuite)")
@@ -232,11 +267,12 @@ def main():
         patched = run_all(modules, True, SLOW | hanging, args.jobs, log)
 
     failed = bad(patched)
-    new = []
+    new, passed_again = [], set()
     for test in sorted(failed - set(losses)):
-        if plain is not None and plain.get(test) != "ok":
+        if plain is not None and " " not in test and plain.get(test) != "ok":
             continue
-        if not is_lost(test):
+        if not is_lost(test, SLOW | hanging):
+            passed_again.add(test)
             continue
         new.append(test)
         print(f"NEW LOSS {test}: {patched[test]}")
@@ -245,8 +281,10 @@ def main():
             print(f"passes, though the list says it is lost: {test}")
     if plain is not None:
         both = [test for test, outcome in plain.items() if outcome == "ok"]
-        kept = sum(patched.get(test) == "ok" for test in both)
+        kept = sum(patched.get(test) == "ok" or test in passed_again for test in both)
         print(f"{kept} of {len(both)} tests that pass plain pass patched, too: {kept / len(both):.2%}")
+        if args.report:
+            write_report(len(modules), len(both), kept)
     passed = sum(outcome == "ok" for outcome in patched.values())
     print(f"# PASS:  {passed}\n# FAIL:  {len(new)}")
     sys.exit(1 if new else 0)
