@@ -72,20 +72,25 @@ class SSLSocket(_standard.SSLSocket, _sockets.socket):
             raise ValueError("Read on closed or unwrapped SSL socket.")
         if not self._is_shaken and self.gettimeout() != 0:
             self._handshake(sslobj)
+        most = len
+        if buffer is not None:
+            with memoryview(buffer) as view:
+                most = len if 0 < len < view.nbytes else view.nbytes
+        drained = self._is_drained and most > 0  # what asks for nothing does not wait
         try:
             if buffer is None:
-                data = self._repeat_tls(*_WANTS, _READ, self._is_drained, sslobj.read, len)
+                data = self._repeat_tls(*_WANTS, _READ, drained, sslobj.read, len)
                 count = data.__len__()
             else:
                 data = count = self._repeat_tls(
-                    *_WANTS, _READ, self._is_drained, sslobj.read, len, buffer
+                    *_WANTS, _READ, drained, sslobj.read, len, buffer
                 )
         except _SSLError as error:
             self._is_drained = False
             if error.args[0] == _EOF and self.suppress_ragged_eofs:
                 return b"" if buffer is None else 0
             raise
-        self._is_drained = 0 < count < len
+        self._is_drained = 0 < count < most
         return data
 
     def write(self, data: _Any) -> int:

@@ -111,6 +111,24 @@ def test_records_that_are_read_in_pieces(tls):
     assert recv_all(theirs, 40_001) == (b"abcdefgh" * 5000 + b"tail")[3:]
 
 
+def test_asking_for_nothing_does_not_wait(tls):
+    mine, theirs = tls
+    theirs.sendall(b"abc")
+    assert mine.recv(100) == b"abc"  # nothing more is there now
+    assert mine.recv(0) == b"" and mine.recv_into(bytearray()) == 0
+    with pytest.raises(ValueError):
+        mine.recv(-1)
+
+
+def test_small_buffer_leaves_the_rest_of_a_record(tls):
+    mine, theirs = tls
+    theirs.sendall(b"abcdefgh")
+    buffer = bytearray(3)
+    assert mine.recv_into(buffer, 100) == 3 and buffer == b"abc"
+    assert mine.read(100, buffer) == 3 and buffer == b"def"
+    assert mine.read(0, buffer) == 2 and buffer == b"ghf"
+
+
 def test_much_data_both_ways_at_once(tls):
     data = bytes(range(256)) * 8000
     writers = [spawn(end.sendall, data) for end in tls]
