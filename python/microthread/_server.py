@@ -63,6 +63,7 @@ class StreamServer:
         "_acceptor",
         "_is_serving",
         "_is_stopped",
+        "_stopping",
         "__weakref__",
     )
 
@@ -80,6 +81,8 @@ class StreamServer:
             raise TypeError(f"handler must be callable, got {type(handler).__name__}")
         if not isinstance(backlog, int):
             raise TypeError(f"backlog must be an int, got {type(backlog).__name__}")
+        if limit is not None and not isinstance(limit, int):
+            raise TypeError(f"limit must be an int or None, got {type(limit).__name__}")
         if limit is not None and limit < 1:
             raise ValueError(f"limit must be >= 1 or None, got {limit}")
         if ssl_context is not None:
@@ -91,6 +94,7 @@ class StreamServer:
         self._acceptor: _core.micro_thread | None = None  # of start()
         self._is_serving = False  # in serve_forever()
         self._is_stopped = False
+        self._stopping: list[_core.micro_thread] = []  # handlers that are in stop()
         self._listener = _listen(address, backlog, reuse_port)
         self.address: Address = self._listener.getsockname()
         self._file = _file_of(self.address)
@@ -126,7 +130,8 @@ class StreamServer:
         """Close the listening socket and wait for the handlers; cancel those left after `timeout`.
 
         timeout: seconds >= 0; None: as long as they take. Cancelled ones are waited for, too.
-        A handler that calls it does not wait for itself. May be called again. ValueError.
+        A handler that calls it waits neither for itself nor for others that do so, too. May be called
+        again. ValueError.
         """
         if timeout is not None and (timeout < 0 or isnan(timeout)):
             raise ValueError(f"timeout must be >= 0, got {timeout!r}")
@@ -136,6 +141,17 @@ class StreamServer:
             self._tell()
             if self._acceptor is not None:
                 self._acceptor._join()
+        me = _core.current()
+        if me not in self._running or me in self._stopping:
+            return self._wait_or_cancel(timeout)
+        self._stopping.append(me)
+        self._tell()  # those who wait in stop() need not wait for this one any more
+        try:
+            self._wait_or_cancel(timeout)
+        finally:
+            self._stopping.remove(me)
+
+    def _wait_or_cancel(self, timeout: float | None) -> None:
         if not self._wait_until_idle(timeout):
             me = _core.current()
             for thread in list(self._running):
@@ -183,8 +199,12 @@ class StreamServer:
 
     def _end(self, thread: _core.micro_thread) -> None:
         """A handler has ended, or was cancelled before it ran."""
+        sock = self._running.pop(thread)
         try:
-            self._running.pop(thread).close()
+            sock.close()
+            if sock.fileno() >= 0:  # somebody has kept a file of it: what was sent still arrives
+                with contextlib.suppress(OSError):
+                    sock.shutdown(_socket.SHUT_RDWR)
         finally:
             self._tell()
 
@@ -210,10 +230,13 @@ class StreamServer:
             self._change.wait(timeout)
 
     def _wait_until_idle(self, timeout: float | None = None) -> bool:
-        """Until there is no handler but the caller. Returns False when the time is up before."""
+        """Until there is no handler left. Returns False when the time is up before.
+
+        A handler does not wait for those that wait for it, itself among them.
+        """
         deadline = None if timeout is None else monotonic() + timeout
-        own = _core.current() in self._running
-        while len(self._running) > own:
+        is_handler = _core.current() in self._running
+        while len(self._running) > (len(self._stopping) if is_handler else 0):
             left = None if deadline is None else deadline - monotonic()
             if left is not None and left <= 0:
                 return False
@@ -258,6 +281,11 @@ def _listen(address: Address, backlog: int, reuse_port: bool) -> _socket.socket:
     if not isinstance(address, tuple) or len(address) < 2:
         raise TypeError(f"address must be (host, port) or a path, got {address!r}")
     host, port = address[:2]
+    if not isinstance(host, (str, bytes)):
+        raise TypeError(f"host must be a str, got {type(host).__name__}")
+    # getaddrinfo() takes 70000 for 4464.
+    if isinstance(port, int) and not 0 <= port <= 65535:
+        raise OverflowError(f"port must be from 0 to 65535, got {port}")
     family = _socket.AF_INET
     if host:
         found = _socket.getaddrinfo(

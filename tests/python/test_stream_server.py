@@ -140,7 +140,8 @@ def test_reuse_port():
 
 @pytest.mark.parametrize("address, error", [
     (("127.0.0.1",), TypeError), (5, TypeError), (None, TypeError), ("/no/such/folder/x", OSError),
-    (("127.0.0.1", -1), (OverflowError, OSError)), (("127.0.0.1", "no-such-service"), OSError),
+    (("127.0.0.1", -1), OverflowError), (("127.0.0.1", 70_000), OverflowError), ((None, 0), TypeError),
+    (("", 70_000), OverflowError), ((5, 0), TypeError), (("127.0.0.1", "no-such-service"), OSError),
     (("192.0.2.1", 0), OSError)])  # 192.0.2.1: nobody's
 def test_bad_address_is_refused(address, error):
     with pytest.raises(error):
@@ -154,7 +155,7 @@ def test_address_in_use_is_refused():
 
 
 @pytest.mark.parametrize("options, error", [
-    ({"limit": 0}, ValueError), ({"limit": -1}, ValueError), ({"limit": "x"}, TypeError),
+    ({"limit": 0}, ValueError), ({"limit": -1}, ValueError), ({"limit": "x"}, TypeError), ({"limit": 2.5}, TypeError),
     ({"backlog": "x"}, TypeError), ({"colour": "red"}, TypeError)])
 def test_bad_options_are_refused(options, error):
     with pytest.raises(error):
@@ -202,6 +203,19 @@ def test_detached_connection_outlives_its_handler():
             with socket.socket(fileno=kept[0]) as taken:
                 taken.sendall(b"alive")
                 assert sock.recv(10) == b"alive"
+
+
+def test_connection_of_which_a_file_is_kept_ends_with_its_handler():
+    kept = []
+
+    def handler(sock, address):
+        kept.append(sock.makefile("rw"))
+        kept[0].write("all of it")
+        kept[0].flush()
+
+    with serving(handler) as server, connect(server) as sock:
+        assert sock.recv(100) == b"all of it"
+        assert sock.recv(100) == b""
 
 
 # ---- the limit ----
@@ -316,6 +330,24 @@ def test_stop_by_a_handler():
     server = StreamServer(LOCAL, handler)
     thread = parked(server.serve_forever)
     assert ask(server, b"") == b"stopped"
+    thread.wait(LIMIT)
+
+
+def test_stop_by_several_handlers():
+    def handler(sock, address):
+        sock.recv(1)
+        server.stop()
+        sock.sendall(b"stopped")
+
+    server = StreamServer(LOCAL, handler)
+    thread = parked(server.serve_forever)
+    clients = [connect(server) for _ in range(3)]
+    soon(lambda: "3 connections" in repr(server))
+    for client in clients:
+        client.sendall(b"x")
+    for client in clients:
+        with client:
+            assert client.recv(100) == b"stopped"
     thread.wait(LIMIT)
 
 
