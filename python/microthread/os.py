@@ -216,6 +216,19 @@ def open(path: _Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
     return _original["open"](path, flags, mode, dir_fd=dir_fd)
 
 
+def fdopen(
+    fd: int, mode: str = "r", buffering: int = -1, encoding: str | None = None, *args: _Any, **kwargs: _Any
+) -> _Any:
+    """As os.fdopen(), by microthread.open(): the file's reads and writes wait."""
+    if not isinstance(fd, int):
+        raise TypeError(f"invalid fd type ({type(fd)}, expected integer)")
+    from microthread import _files
+
+    if "b" not in mode:
+        encoding = _files.io.text_encoding(encoding)
+    return _files.open(fd, mode, buffering, encoding, *args, **kwargs)
+
+
 def lockf(fd: int, command: int, length: int, /) -> None:
     """As os.lockf(); F_LOCK waits in an OS thread of its own."""
     if command == _standard.F_LOCK:

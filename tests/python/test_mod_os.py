@@ -326,3 +326,14 @@ def test_file_sent_to_a_full_blocking_socket_waits(tmp_path):
             theirs.recv(1 << 16)
             sleep(0)
         assert sender.result() == 20
+
+
+def test_fdopen_waits_for_its_micro_thread_only(pipe):
+    reader, writer = pipe
+    with os.fdopen(reader, encoding="utf-8") as file:
+        reading = parked(file.readline)
+        with os.fdopen(writer, "w", -1, "utf-8", newline="\n") as end:
+            end.write("grüße\n")
+        assert reading.wait(LIMIT) == "grüße\n"
+    with pytest.raises(TypeError, match="invalid fd type"):
+        os.fdopen("name")
