@@ -151,6 +151,9 @@ class poll:
             self._wanted[key.fd] = read | write
         return self
 
+    def __reduce__(self):
+        raise TypeError(f"cannot pickle 'select.{type(self).__name__}' object")  # nor copy
+
     @property
     def __class__(self):
         """For isinstance() with the standard type."""
@@ -223,6 +226,9 @@ class epoll:
         self = cls.__new__(cls)
         self._epoll = standard
         return self
+
+    def __reduce__(self):
+        raise TypeError(f"cannot pickle 'select.{type(self).__name__}' object")  # nor copy
 
     @property
     def __class__(self):

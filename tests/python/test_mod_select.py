@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """microthread.select and microthread.selectors: as the standard ones, but only a micro-thread waits."""
+import copy
 import errno
 import os
+import pickle
 import select as standard
 import selectors as standard_selectors
 import socket as standard_socket
@@ -358,3 +360,11 @@ def test_poll_refuses_more_milliseconds_than_the_system_knows(pipe):
     for timeout in (1 << 31, 1 << 64, 1e300):
         with pytest.raises(OverflowError):
             poll.poll(timeout)
+
+
+@pytest.mark.parametrize("kind", [select.poll, select.epoll])
+def test_neither_copied_nor_pickled(kind):
+    poller = kind()
+    for call in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match=f"cannot pickle 'select.{kind.__name__}' object"):
+            call(poller)
