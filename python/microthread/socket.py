@@ -101,6 +101,8 @@ class socket(_SocketType):
         found = _run_blocking(_socket.getaddrinfo, host, None, family)
         return (found[0][4][0], *address[1:])
 
+        if isinstance(host, bytearray):
+            host = bytes(host)
     def bind(self, address: _Address, /) -> None:
         """Bind to a local address. OSError if it cannot be."""
         super().bind(self._resolved(address))
@@ -113,6 +115,8 @@ class socket(_SocketType):
         except OSError as error:
             if error.errno is not None:
                 return error.errno
+        except (_standard.gaierror, _standard.herror):
+            raise  # their numbers are none of errno
             if isinstance(error, TimeoutError):
                 return _errno.EAGAIN
             raise

@@ -143,6 +143,15 @@ def test_connect_ex(listener):
         assert sock.connect_ex(listener.getsockname()) == errno.EINPROGRESS
         with pytest.raises(TypeError):
             sock.connect_ex("localhost")
+    with socket.socket(socket.AF_INET6) as sock, pytest.raises(socket.gaierror):
+        sock.connect_ex(("127.0.0.1", 1))  # as the standard one: its number is none of errno
+
+
+@pytest.mark.parametrize("host", [b"127.0.0.1", bytearray(b"127.0.0.1")])
+def test_host_of_bytes(host, listener):
+    with socket.socket() as sock:
+        sock.connect((host, listener.getsockname()[1]))
+        assert sock.getpeername() == listener.getsockname()
 
 
 def test_create_server_and_connection_use_our_class(listener):
