@@ -16,6 +16,7 @@ from weakref import ref as _ref
 import _socket
 from microthread import _core
 from microthread._modules import adopt as _adopt
+from microthread._modules import rebound as _rebound
 from microthread._run import run_blocking as _run_blocking
 
 __all__ = list(_standard.__all__)
@@ -45,6 +46,8 @@ _blocking = _types.SimpleNamespace(
 _READ, _WRITE = 1, 2
 _NOW = _standard.MSG_DONTWAIT  # the descriptor blocks while a child has it, too
 _Address = tuple | str | bytes | bytearray
+_standard_makefile = _standard.socket.makefile  # before microthread.patch puts ours in its place
+_makefile = None  # the same over files of ours; made when it is first called
 _SocketType = _core._make_socket_type(_standard)
 _numbered: dict[int, _ref] = {}  # those whose descriptor somebody asked for, by that
 
@@ -98,11 +101,11 @@ class socket(_SocketType):
             return address
         if ("\0" if isinstance(host, str) else 0) in host:
             return address
+        if isinstance(host, bytearray):
+            host = bytes(host)
         found = _run_blocking(_socket.getaddrinfo, host, None, family)
         return (found[0][4][0], *address[1:])
 
-        if isinstance(host, bytearray):
-            host = bytes(host)
     def bind(self, address: _Address, /) -> None:
         """Bind to a local address. OSError if it cannot be."""
         super().bind(self._resolved(address))
@@ -112,11 +115,11 @@ class socket(_SocketType):
         address = self._resolved(address)
         try:
             super().connect(address)  # that of a subclass may call this one
+        except (_standard.gaierror, _standard.herror):
+            raise  # their numbers are none of errno
         except OSError as error:
             if error.errno is not None:
                 return error.errno
-        except (_standard.gaierror, _standard.herror):
-            raise  # their numbers are none of errno
             if isinstance(error, TimeoutError):
                 return _errno.EAGAIN
             raise
@@ -185,6 +188,23 @@ class socket(_SocketType):
         return self._repeat(_WRITE, flags, _socket.socket.sendmsg, *args)
 
     # ---- files and the end ----
+
+    def makefile(
+        self,
+        mode: str = "r",
+        buffering: int | None = None,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> _Any:
+        """As socket.makefile(): a file of this socket. Several micro-threads may use it."""
+        global _makefile
+        if _makefile is None:
+            from microthread import _socket_files
+
+            _makefile = _rebound(_standard_makefile, {**vars(_standard), "io": _socket_files})
+        return _makefile(self, mode, buffering, encoding=encoding, errors=errors, newline=newline)
 
     def _sendfile_use_sendfile(self, file: _Any, offset: int = 0, count: int | None = None) -> int:
         self._check_sendfile_params(file, offset, count)

@@ -362,6 +362,64 @@ def test_sendfile(pair, tmp_path, offset, count):
         assert sender.wait(LIMIT) == len(expected) and got == expected
         assert file.tell() == offset + len(expected)
 
+def test_makefile_gives_each_line_to_one_of_its_readers(pair):
+    for mode in ("rb", "r", "rwb"):
+        with pair[0].makefile(mode) as file:
+            readers = [parked(file.readline), parked(next, file), parked(file.readline)]
+            pair[1].sendall(b"1\n2\n3\n")
+            assert [int(reader.wait(LIMIT)) for reader in readers] == [1, 2, 3], mode
+
+
+def test_makefile_keeps_each_write_whole(pair):
+    for mode in ("wb", "rwb"):
+        with pair[0].makefile(mode, buffering=100) as file:
+            writers = [spawn(file.write, bytes([letter]) * 300_000) for letter in b"abc"]
+            flush = spawn(file.flush)
+            got = b""
+            while len(got) < 900_000:
+                got += pair[1].recv(65536)
+            assert got == b"a" * 300_000 + b"b" * 300_000 + b"c" * 300_000, mode
+            for writer in (*writers, flush):
+                writer.wait(LIMIT)
+
+
+def test_makefile_that_somebody_reads_is_written(pair):
+    for mode, message in (("rwb", b"hello"), ("rw", "hello")):
+        with pair[0].makefile(mode) as file:
+            reader = parked(file.readline)
+            file.write(message)
+            file.flush()
+            assert pair[1].recv(10) == b"hello"
+            pair[1].sendall(b"answer\n")
+            assert len(reader.wait(LIMIT)) == 7
+
+
+@pytest.mark.parametrize("mode", ["rb", "r", "rwb"])
+def test_makefile_is_closed_after_its_reader(pair, mode):
+    file = pair[0].makefile(mode)
+    reader = parked(file.read, 3)
+    closing = parked(file.close)
+    pair[1].sendall(b"abc")
+    assert len(reader.wait(LIMIT)) == 3
+    closing.wait(LIMIT)
+    assert file.closed and not pair[0]._closed
+
+
+def test_makefile_makes_the_standard_classes(pair):
+    classes = {"r": io.TextIOWrapper, "w": io.TextIOWrapper, "rw": io.TextIOWrapper,
+               "rb": io.BufferedReader, "wb": io.BufferedWriter, "rwb": io.BufferedRWPair}
+    for mode, kind in classes.items():
+        with pair[0].makefile(mode) as file:
+            assert isinstance(file, kind) and type(file).__name__ == kind.__name__
+    with pytest.raises(ValueError, match="invalid mode"):
+        pair[0].makefile("q")
+    file = pair[0].makefile("w")
+    file.write("dropped")
+    del file
+    gc.collect()
+    assert pair[1].recv(10) == b"dropped"
+
+
 
 def test_sendfile_of_what_is_no_file(pair):
     class Text(io.StringIO):
