@@ -12,6 +12,11 @@
 int
 mt_io_wait(struct mt_sched *sched, int fd, int events, mt_time deadline, bool is_kept);
 
+/* Park for `span` ns. fd is kept. Returns 0, EBADF when it was closed meanwhile, or an error of
+   mt_sleep(). */
+int
+mt_io_pause(struct mt_sched *sched, int fd, mt_time span);
+
 /* fd is about to be closed, or its number has come to life anew: its waiters get EBADF. */
 void
 mt_io_forget(struct mt_sched *sched, int fd);

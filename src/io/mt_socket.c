@@ -308,7 +308,7 @@ mt_socket_connect(struct mt_sched *sched, int fd, const struct sockaddr *address
         mt_time left = deadline_of(&call) == MT_FOREVER ? pause : call.deadline - mt_sched_now(sched);
         if (left <= 0)
             return MT_ETIMEDOUT;
-        error = mt_sleep(sched, left < pause ? left : pause);
+        error = mt_io_pause(sched, fd, left < pause ? left : pause);
         if (error)
             return error;
         pause = pause * 2 < LONGEST_PAUSE ? pause * 2 : LONGEST_PAUSE;

@@ -234,6 +234,26 @@ def test_connect_times_out():
             other.close()
 
 
+def test_closed_while_it_connects_to_a_full_unix_socket(tmp_path):
+    path = str(tmp_path / "full")
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as first:
+        server.bind(path)
+        server.listen(0)
+        first.connect(path)
+        second = socket.socket(socket.AF_UNIX)
+        number = second.fileno()
+        thread = parked(second.connect, path)
+        second.close()
+        with socket.socket(socket.AF_UNIX) as other:
+            assert other.fileno() == number
+            server.accept()[0].close()
+            with pytest.raises(OSError) as caught:
+                thread.wait(LIMIT)
+            assert caught.value.errno == errno.EBADF
+            with pytest.raises(OSError):  # nobody has connected this one
+                other.getpeername()
+
+
 def test_connect_to_a_full_unix_socket_waits(tmp_path):
     path = str(tmp_path / "full")
     with socket.socket(socket.AF_UNIX) as server:
