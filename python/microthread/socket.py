@@ -44,7 +44,7 @@ _blocking = _types.SimpleNamespace(
     getnameinfo=_standard.getnameinfo,
 )
 _READ, _WRITE = 1, 2
-_NOW = _standard.MSG_DONTWAIT  # the descriptor blocks while a child has it, too
+_NOW = _standard.MSG_DONTWAIT  # a descriptor that somebody has made blocking does not stop us
 _Address = tuple | str | bytes | bytearray
 _standard_makefile = _standard.socket.makefile  # before microthread.patch puts ours in its place
 _makefile = None  # the same over files of ours; made when it is first called

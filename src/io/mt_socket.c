@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* MSG_DONTWAIT goes with every call that takes flags, so that a descriptor which somebody else has
-   made blocking cannot stop the loop. */
+   made blocking (by a duplicate, in another process) cannot stop the loop. The others look first. */
 #include "io/mt_socket.h"
 
 #include "base/mt_error.h"
 #include "io/mt_io.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 
 enum {
@@ -87,6 +90,21 @@ must_repeat(struct call *call, ssize_t *result)
     int error = after_failure(call, errno);
     *result = error;
     return error == 0;
+}
+
+static bool
+is_blocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && !(flags & O_NONBLOCK);
+}
+
+/* For connect() and sendfile(), of which nobody can tell beforehand whether they will wait. */
+static void
+make_non_blocking(int fd)
+{
+    if (is_blocking(fd))
+        (void)ioctl(fd, FIONBIO, &(int){1});
 }
 
 /* ---- receiving ---- */
@@ -249,6 +267,7 @@ mt_socket_sendfile(struct mt_sched *sched, int fd, int file, off_t *offset, size
     ssize_t count = heed(&call);
     if (MT_UNLIKELY(count))
         return count;
+    make_non_blocking(fd);
     do
         count = sendfile(fd, file, offset, size);
     while (must_repeat(&call, &count));
@@ -256,6 +275,20 @@ mt_socket_sendfile(struct mt_sched *sched, int fd, int file, off_t *offset, size
 }
 
 /* ---- connections ---- */
+
+/* accept4(), but EAGAIN instead of a wait. */
+static int
+accept_at_once(int fd, struct sockaddr *address, socklen_t *address_size)
+{
+    if (MT_UNLIKELY(is_blocking(fd))) {
+        struct pollfd polled = {.fd = fd, .events = POLLIN};
+        if (poll(&polled, 1, 0) == 0) {
+            errno = EAGAIN;
+            return -1;
+        }
+    }
+    return accept4(fd, address, address_size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+}
 
 int
 mt_socket_accept(struct mt_sched *sched, int fd, struct sockaddr *address, socklen_t *address_size,
@@ -266,7 +299,7 @@ mt_socket_accept(struct mt_sched *sched, int fd, struct sockaddr *address, sockl
     if (MT_UNLIKELY(accepted))
         return (int)accepted;
     do {
-        accepted = accept4(fd, address, address_size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        accepted = accept_at_once(fd, address, address_size);
         /* Whoever had this number before may have closed it without a word. */
         if (accepted >= 0)
             mt_io_forget(sched, (int)accepted);
@@ -294,6 +327,7 @@ mt_socket_connect(struct mt_sched *sched, int fd, const struct sockaddr *address
     int error = heed(&call);
     if (error)
         return error;
+    make_non_blocking(fd);
     for (;;) {
         if (connect(fd, address, address_size) == 0) {
             after_success(&call);

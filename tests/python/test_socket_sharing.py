@@ -150,6 +150,49 @@ def test_reader_of_a_detached_socket_is_woken(pair):
     os.close(fd)
 
 
+def test_descriptor_that_a_duplicate_has_made_blocking():
+    check_script('''
+        import os, tempfile
+        from microthread import socket, spawn, yield_now
+
+        def made_blocking(sock):
+            other = sock.dup()
+            os.close(sock.detach())  # others shall find a blocking one
+            assert os.get_blocking(other.fileno())
+            return other
+
+        def parked(fn, *args):
+            thread = spawn(fn, *args)
+            yield_now()
+            assert thread.state == "waiting", thread
+            return thread
+
+        listener = made_blocking(socket.create_server(("127.0.0.1", 0)))
+        accepting = parked(listener.accept)
+        socket.create_connection(listener.getsockname()).close()
+        accepting.wait(10)
+        one, two = socket.socketpair()
+        one = made_blocking(one)
+        for call in (one.recv, one.recvmsg):
+            reading = parked(call, 10)
+            two.send(b"x")
+            reading.wait(10)
+        sending = parked(lambda: [one.sendmsg([b"x" * 10_000]) for _ in range(300)])
+        got = 0
+        while got < 3_000_000:
+            got += len(two.recv(65536))
+        sending.wait(10)
+        with tempfile.TemporaryFile() as file:
+            file.truncate(3_000_000)
+            sending = parked(one.sendfile, file)
+            got = 0
+            while got < 3_000_000:
+                got += len(two.recv(65536))
+            assert sending.wait(10) == 3_000_000
+        print("ok")
+    ''')
+
+
 def test_shutdown_wakes_the_reader(tcp):
     reader = parked(tcp[0].recv, 10)
     tcp[0].shutdown(socket.SHUT_RD)
