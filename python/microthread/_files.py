@@ -7,6 +7,7 @@ the file which micro-threads own.
 
 import errno
 import io
+import operator
 import os
 import sys
 from collections.abc import Callable
@@ -249,6 +250,11 @@ class StreamReader(BufferedReader):
 
     def _copy(self, read: Callable[[int], bytes | None], buffer: Any) -> int | None:
         with memoryview(buffer) as view, view.cast("B") as places:
+            if view.readonly:  # before anything is read
+                raise TypeError(
+                    "readinto() argument must be a read-write bytes-like object, "
+                    f"not {type(buffer).__name__}"
+                )
             part = read(len(places))
             if part is None:
                 return None
@@ -380,7 +386,8 @@ def _check_text_options(is_text: bool, buffering: int, options: dict[str, Any]) 
         if value is not None and not isinstance(value, str):
             raise TypeError(f"{name} must be a str or None, got {type(value).__name__}")
         if value is not None and not is_text:
-            raise ValueError(f"binary mode doesn't take an {name} argument, got {value!r}")
+            article = "a" if name == "newline" else "an"
+            raise ValueError(f"binary mode doesn't take {article} {name} argument, got {value!r}")
     if buffering == 0 and is_text:
         raise ValueError("can't have unbuffered text I/O: buffering=0 needs a mode with 'b'")
 
@@ -414,6 +421,17 @@ def open(
     if raw_mode is None:
         raw_mode = _raw_mode(mode)
     is_text = "b" not in mode
+    if not isinstance(buffering, int):
+        buffering = operator.index(buffering)
+    if buffering == 1 and not is_text:
+        import warnings
+
+        warnings.warn(
+            "line buffering (buffering=1) isn't supported in binary mode, "
+            "the default buffer size will be used",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     if not is_text or encoding is not None or errors is not None or newline is not None or not buffering:
         options = {"encoding": encoding, "errors": errors, "newline": newline}
         _check_text_options(is_text, buffering, options)
@@ -422,15 +440,6 @@ def open(
     try:
         is_line_buffered = False
         if buffering == 1 or (buffering < 0 and raw._is_stream and raw.isatty()):
-            if not is_text and buffering == 1:
-                import warnings
-
-                warnings.warn(
-                    "line buffering (buffering=1) isn't supported in binary mode, "
-                    "the default buffer size will be used",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
             buffering = -1
             is_line_buffered = True
         if buffering == 0:

@@ -51,6 +51,16 @@ mtpy_check_callable(PyObject *function)
 }
 
 int
+mtpy_refuse_buffer(const char *function, PyObject *object)
+{
+    if (PyErr_ExceptionMatches(PyExc_TypeError) || PyErr_ExceptionMatches(PyExc_BufferError))
+        PyErr_Format(PyExc_TypeError,
+                     "%s() argument must be a read-write bytes-like object, not %.200s", function,
+                     Py_TYPE(object)->tp_name);
+    return -1;
+}
+
+int
 mtpy_parse_seconds(PyObject *object, const char *name, mt_time *span)
 {
     long whole;

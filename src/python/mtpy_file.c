@@ -101,8 +101,12 @@ file_readinto(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     enum mt_file_kind kind;
     Py_buffer buffer;
     struct mt_files *files = parse(module, "readinto_fd", args, nargs, 2, &fd, &kind);
-    if (!files || PyObject_GetBuffer(args[1], &buffer, PyBUF_WRITABLE | PyBUF_SIMPLE) < 0)
+    if (!files)
         return NULL;
+    if (PyObject_GetBuffer(args[1], &buffer, PyBUF_WRITABLE) < 0) {
+        mtpy_refuse_buffer("readinto", args[1]);
+        return NULL;
+    }
     size_t size = buffer.len < READ_MOST ? (size_t)buffer.len : READ_MOST;
     PyObject *result = raise_or_count(mt_file_read(files, fd, kind, buffer.buf, size));
     PyBuffer_Release(&buffer);

@@ -362,6 +362,11 @@ mtpy_sched_end_child(struct mtpy_sched *sched, PyObject *result);
 /* 0, or -1 with a TypeError that names the argument fn. */
 int
 mtpy_check_callable(PyObject *function);
+/* A function was given what is no buffer, or none to write to: TypeError, unless the exception that is
+   set is something else. Returns -1. */
+int
+mtpy_refuse_buffer(const char *function, PyObject *object);
+
 
 /* A time-out in seconds, or None: ns or MT_FOREVER. Returns 0, or -1 with an exception that names
    the argument. */

@@ -562,3 +562,25 @@ def test_ticker_keeps_ticking_while_files_are_read(backend, tmp_path):
         assert worst < 0.5, worst
         print("ok")
     """, env={"MICROTHREAD_FILES": backend})
+
+
+@pytest.mark.parametrize("mode, buffering, error", [
+    ("w", 2.5, TypeError), ("w", "x", TypeError), ("wb", 1, RuntimeWarning)])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_refused_buffering_leaves_the_file_alone(mode, buffering, error, tmp_path):
+    path = tmp_path / "file"
+    path.write_text("precious")
+    with pytest.raises(error):
+        microthread.open(path, mode, buffering)
+    assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_reading_into_what_cannot_be_written_loses_nothing(buffering):
+    reader, writer = os.pipe()
+    with microthread.open(reader, "rb", buffering) as file, builtins.open(writer, "wb", 0) as end:
+        end.write(b"abc")
+        for buffer in (b"xyz", 5):
+            with pytest.raises(TypeError):
+                file.readinto(buffer)
+        assert file.read(3) == b"abc"
