@@ -32,6 +32,7 @@ struct mt_thread {
     uint8_t state;                /* enum mt_thread_state */
     bool is_pending;              /* the host has something to raise in it at its next wait */
     bool is_interrupted;          /* woken to run signal handlers; its wait goes on */
+    bool is_direct;               /* it destroys a file: its calls on files do not park */
 };
 
 /* A new one, not started. */

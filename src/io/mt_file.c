@@ -111,7 +111,7 @@ transfer_stream(struct mt_files *files, const struct transfer *one)
         ssize_t count = call_without_waiting(one, &is_able);
         if (!is_able)
             count = call_made_non_blocking(one);
-        if (files->is_direct)
+        if (mt_files_is_direct(files))
             return count;
         if (count >= 0) {
             charge(sched, (size_t)count);
@@ -229,7 +229,7 @@ transfer(struct mt_files *files, enum mt_file_kind kind, const struct transfer *
         kind = mt_file_kind(all->fd);
     if (kind == MT_FILE_STREAM)
         return transfer_stream(files, all);
-    return files->is_direct ? call_plainly(all) : transfer_regular(files, *all);
+    return mt_files_is_direct(files) ? call_plainly(all) : transfer_regular(files, *all);
 }
 
 ssize_t

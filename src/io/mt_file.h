@@ -8,7 +8,10 @@
 
    Unless said otherwise calls return a count >= 0, MT_ENOMEM, MT_ECANCELED or a system error; after an
    error nothing was read or written. A cancellation that comes too late to undo it is left for
-   the next wait. All calls are the scheduler's OS thread's own, under the lock; all may park. */
+   the next wait. All calls are the scheduler's OS thread's own, under the lock; all may park.
+
+   Those of a micro-thread with is_direct do not: regular files block the OS thread, streams fail
+   with EAGAIN. For destructors, which must not switch. */
 #ifndef MT_FILE_H
 #define MT_FILE_H
 
@@ -41,11 +44,6 @@ mt_files_after_fork(struct mt_files *files);
 /* What takes over where a regular file must wait: "uring" or "threads". */
 const char *
 mt_files_backend(struct mt_files *files);
-
-/* While it is set nobody parks: regular files block the OS thread, streams fail with EAGAIN. For
-   destructors, which must not switch. */
-void
-mt_files_set_direct(struct mt_files *files, bool is_direct);
 
 enum mt_file_kind
 mt_file_kind(int fd);

@@ -41,12 +41,6 @@ mt_files_after_fork(struct mt_files *files)
     files->workers = NULL;
 }
 
-void
-mt_files_set_direct(struct mt_files *files, bool is_direct)
-{
-    files->is_direct = is_direct;
-}
-
 struct mt_uring *
 mt_files_uring(struct mt_files *files)
 {

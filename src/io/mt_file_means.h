@@ -13,8 +13,14 @@ struct mt_files {
     struct mt_uring *uring;     /* the same */
     bool is_forced;             /* nothing is tried at once */
     bool has_no_uring;          /* not wanted, or the kernel has none for us */
-    bool is_direct;             /* see mt_files_set_direct() */
 };
+
+/* Whether the running micro-thread's calls must not park. */
+static inline bool
+mt_files_is_direct(const struct mt_files *files)
+{
+    return files->sched->current->is_direct;
+}
 
 /* Before a call: whether something is to be raised instead. Unlike mt_heed() it asks each time, since
    nobody knows beforehand whether the call will wait, and then it is too late. */
@@ -22,7 +28,7 @@ static inline int
 mt_files_heed(struct mt_files *files)
 {
     struct mt_sched *sched = files->sched;
-    if (MT_LIKELY(!sched->current->is_pending) || files->is_direct)
+    if (MT_LIKELY(!sched->current->is_pending) || mt_files_is_direct(files))
         return 0;
     return sched->hooks->check(sched, sched->current);
 }

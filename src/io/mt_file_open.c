@@ -94,7 +94,7 @@ run_flush(struct mt_job *job)
 static int
 run(struct mt_files *files, struct call *call)
 {
-    if (files->is_direct) {
+    if (mt_files_is_direct(files)) {
         call->job.run(&call->job);
     } else {
         int error = mt_files_run(files, &call->job);
@@ -221,7 +221,7 @@ mt_file_open(struct mt_files *files, const char *path, int flags, mode_t mode)
     int fd = files->is_forced ? mt_error_from_errno(EAGAIN) : open_at_once(path, flags);
     if (fd >= 0) {
         mt_io_forget(sched, fd);
-        if (!files->is_direct) {
+        if (!mt_files_is_direct(files)) {
             sched->budget -= sched->budget > OPEN_CALLS ? OPEN_CALLS : sched->budget - 1;
             mt_tick(sched);
         }

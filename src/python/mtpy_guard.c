@@ -41,10 +41,10 @@ enter(struct mtpy_sched *sched, struct mtpy_guard *self, PyObject *file, struct 
     }
     /* Only here: further in, what a buffer holds could be lost. */
     if (MT_UNLIKELY(sched->core->current->is_pending) && self->kind != GUARD_CLOSE &&
-        !sched->is_destroying && mtpy_thread_check(sched, mtpy_thread_current(sched)))
+        !sched->core->current->is_direct && mtpy_thread_check(sched, mtpy_thread_current(sched)))
         return MT_ECANCELED;
     if (!mt_lock_try(sched->core, &wanted->core)) {
-        if (sched->is_destroying)
+        if (sched->core->current->is_direct)
             return 0; /* nobody else can use what is being destroyed */
         Py_INCREF(object);
         int error = mt_lock_acquire(sched->core, &wanted->core, MT_FOREVER);
@@ -84,19 +84,16 @@ next_line(struct mtpy_guard *self, PyObject *file)
     return line;
 }
 
-/* Nothing is parked while a destructor runs, so the mark meets nobody else. */
+/* The code that the destructor runs may still park somehow, by a signal handler or in a subclass:
+   the mark is this micro-thread's own. */
 static PyObject *
 finalize(struct mtpy_sched *sched, struct mtpy_guard *self, PyObject *file)
 {
-    struct mt_files *files = mtpy_files_get(sched);
-    if (!files)
-        return NULL;
-    bool was_destroying = sched->is_destroying;
-    sched->is_destroying = true;
-    mt_files_set_direct(files, true);
+    struct mt_thread *thread = sched->core->current;
+    bool was_direct = thread->is_direct;
+    thread->is_direct = true;
     PyObject *result = PyObject_Vectorcall(self->method, &file, 1, NULL);
-    sched->is_destroying = was_destroying;
-    mt_files_set_direct(files, was_destroying);
+    thread->is_direct = was_direct;
     return result;
 }
 

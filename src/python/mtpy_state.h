@@ -121,7 +121,6 @@ struct mtpy_sched {
     bool is_slow_told;         /* and that has been reported */
     bool is_service;           /* of an OS thread that is one of service_threads */
     bool is_os_main;           /* made in the process's first OS thread */
-    bool is_destroying;        /* in a file's destructor: nobody may park */
     bool is_exiting;           /* everybody is told to leave */
     bool is_stuck;             /* those who were told wait for what can never come */
     bool is_deadlocked;        /* the main one is woken to be told so */
@@ -362,11 +361,11 @@ mtpy_sched_end_child(struct mtpy_sched *sched, PyObject *result);
 /* 0, or -1 with a TypeError that names the argument fn. */
 int
 mtpy_check_callable(PyObject *function);
+
 /* A function was given what is no buffer, or none to write to: TypeError, unless the exception that is
    set is something else. Returns -1. */
 int
 mtpy_refuse_buffer(const char *function, PyObject *object);
-
 
 /* A time-out in seconds, or None: ns or MT_FOREVER. Returns 0, or -1 with an exception that names
    the argument. */

@@ -584,3 +584,36 @@ def test_reading_into_what_cannot_be_written_loses_nothing(buffering):
             with pytest.raises(TypeError):
                 file.readinto(buffer)
         assert file.read(3) == b"abc"
+
+
+def test_destructor_that_waits_leaves_others_alone(tmp_path):
+    reader, writer = os.pipe()
+    with open(reader, "rb", 0) as pipe:
+
+        class Slow(type(pipe)):
+            def close(self):
+                if not self.closed:
+                    released.wait()
+                super().close()
+
+        def drop():
+            path = tmp_path / "file"
+            path.write_bytes(b"")
+            Slow(path)
+
+        released = microthread.Event()
+        dropping = [spawn(drop) for _ in range(2)]
+        yield_now()
+        reading = spawn(pipe.read, 5)
+        yield_now()
+        assert reading.state == "waiting"  # not told that there is nothing
+        released.set()
+        os.write(writer, b"hello")
+        assert reading.wait(10) == b"hello"
+        for thread in dropping:
+            thread.wait(10)
+        second = spawn(pipe.read, 5)
+        yield_now()
+        assert second.state == "waiting"
+        os.close(writer)
+        assert second.wait(10) == b""
