@@ -70,7 +70,8 @@ finish_bytes(struct mtpy_reading *reading, PyObject *bytes, const char *buffer, 
         (void)_PyBytes_Resize(&bytes, count);
     else
         bytes = PyBytes_FromStringAndSize(buffer, count);
-    mt_tick(reading->sched->core); /* not before: others use the block, too */
+    if (MT_LIKELY(bytes != NULL)) /* nobody else is to meet the exception */
+        mt_tick(reading->sched->core); /* not before: others use the block, too */
     return bytes;
 }
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Sockets while each of our allocations fails in turn: MemoryError, and nothing is lost."""
+import importlib.util
+
 import pytest
 
 from support import check_script
@@ -49,5 +51,31 @@ def test_every_allocation_may_fail(action):
         a, b = socket.socketpair()
         a.send(b"still")
         assert b.recv(10) == b"still"
+        print("ok")
+    """)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("_testcapi"), reason="no _testcapi here")
+def test_no_memory_for_what_came_is_nobody_elses_error():
+    check_script("""
+        import _testcapi
+        from microthread import socket, spawn, yield_now
+        a, b = socket.socketpair()
+        def other():
+            while True:
+                yield_now()
+        thread = spawn(other)
+        a.sendall(b"x" * 20_000)
+        b.recv(10)
+        failed = 0
+        for _ in range(1000):
+            _testcapi.set_nomemory(0, 1)
+            try:
+                b.recv(10)
+            except MemoryError:
+                failed += 1
+            finally:
+                _testcapi.remove_mem_hooks()
+        assert failed > 900 and not thread.done(), (failed, thread)
         print("ok")
     """)
