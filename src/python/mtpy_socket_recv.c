@@ -185,7 +185,7 @@ parse_into(const char *format, const char *function, PyObject *const *args, Py_s
             return -1;
     }
     if (PyObject_GetBuffer(buffer, view, PyBUF_WRITABLE) < 0)
-        return -1;
+        return mtpy_refuse_buffer(function, buffer);
     if (*size == 0) {
         *size = view->len;
     } else if (*size > view->len) {

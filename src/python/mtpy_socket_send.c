@@ -71,9 +71,7 @@ socket_sendall(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
     if (!sched || parse_send("sendall", args, nargs, &payload, &flags) < 0)
         return NULL;
     size_t sent = 0;
-    int error = 0;
-    if (payload.size > 0 || self->fd < 0)
-        error = mt_socket_send_all(sched->core, self->fd, payload.data, payload.size, flags, &sent,
+    int error = mt_socket_send_all(sched->core, self->fd, payload.data, payload.size, flags, &sent,
                                    self->timeout);
     payload_close(&payload);
     if (MT_UNLIKELY(error))

@@ -252,6 +252,25 @@ def test_send_of_anything_else_is_refused(pair, data):
 def test_sendall_of_nothing(pair):
     pair[0].sendall(b"")
     assert pair[0].send(b"") == 0
+    with socket.socket() as unconnected, pytest.raises(BrokenPipeError):
+        unconnected.sendall(b"")
+
+
+def test_sendall_of_nothing_is_an_empty_datagram():
+    one, two = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with one, two:
+        one.sendall(b"")
+        two.settimeout(LIMIT)
+        assert two.recv(10) == b""
+
+
+@pytest.mark.parametrize("buffer", [b"abc", 5, memoryview(bytearray(4))[::2]])
+def test_receiving_into_what_is_no_writable_buffer_is_a_type_error(pair, buffer):
+    pair[1].sendall(b"x")
+    for call in (pair[0].recv_into, pair[0].recvfrom_into):
+        with pytest.raises(TypeError, match=rf"{call.__name__}\(\) argument must be a read-write bytes"):
+            call(buffer)
+    assert pair[0].recv(10) == b"x"
 
 
 def test_big_sendall_to_a_slow_reader(pair):
@@ -343,25 +362,6 @@ def test_makefile_reads_no_more_after_a_time_out(pair):
             file.read(1)
 
 
-def test_makefile_of_a_non_blocking_socket_gives_none(pair):
-    pair[0].setblocking(False)
-    with pair[0].makefile("rb", buffering=0) as file:
-        assert file.read(1) is None
-
-
-@pytest.mark.parametrize("offset, count", [(0, None), (1000, None), (0, 12_345), (7, 2_000_000)])
-def test_sendfile(pair, tmp_path, offset, count):
-    data = os.urandom(1_500_000)
-    (tmp_path / "file").write_bytes(data)
-    expected = data[offset:] if count is None else data[offset:offset + count]
-    with open(tmp_path / "file", "rb") as file:
-        sender = spawn(pair[0].sendfile, file, offset, count)
-        got = b""
-        while len(got) < len(expected):
-            got += pair[1].recv(50_000)
-        assert sender.wait(LIMIT) == len(expected) and got == expected
-        assert file.tell() == offset + len(expected)
-
 def test_makefile_gives_each_line_to_one_of_its_readers(pair):
     for mode in ("rb", "r", "rwb"):
         with pair[0].makefile(mode) as file:
@@ -419,6 +419,25 @@ def test_makefile_makes_the_standard_classes(pair):
     gc.collect()
     assert pair[1].recv(10) == b"dropped"
 
+
+def test_makefile_of_a_non_blocking_socket_gives_none(pair):
+    pair[0].setblocking(False)
+    with pair[0].makefile("rb", buffering=0) as file:
+        assert file.read(1) is None
+
+
+@pytest.mark.parametrize("offset, count", [(0, None), (1000, None), (0, 12_345), (7, 2_000_000)])
+def test_sendfile(pair, tmp_path, offset, count):
+    data = os.urandom(1_500_000)
+    (tmp_path / "file").write_bytes(data)
+    expected = data[offset:] if count is None else data[offset:offset + count]
+    with open(tmp_path / "file", "rb") as file:
+        sender = spawn(pair[0].sendfile, file, offset, count)
+        got = b""
+        while len(got) < len(expected):
+            got += pair[1].recv(50_000)
+        assert sender.wait(LIMIT) == len(expected) and got == expected
+        assert file.tell() == offset + len(expected)
 
 
 def test_sendfile_of_what_is_no_file(pair):
