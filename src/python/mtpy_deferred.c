@@ -372,7 +372,9 @@ static PyObject *
 deferred_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {NULL};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, ":deferred", names))
+    /* The __init__ of a subclass takes what it likes. */
+    if (type->tp_init == PyBaseObject_Type.tp_init &&
+        !PyArg_ParseTupleAndKeywords(args, kwargs, ":deferred", names))
         return NULL;
     struct mtpy_deferred *self = (struct mtpy_deferred *)type->tp_alloc(type, 0);
     if (self)

@@ -263,3 +263,16 @@ def test_wait_in_a_tight_ring():
     sleep(0.001)
     ring[0].callback(0)
     assert ring[-1].wait(10) == 199
+
+
+def test_subclass_has_an_init_of_its_own():
+    class Named(deferred):
+        def __init__(self, name):
+            super().__init__()
+            self.name = name
+
+    named = Named("x")
+    named.callback(5)
+    assert (named.name, named.wait()) == ("x", 5)
+    with pytest.raises(TypeError):
+        deferred(5)
