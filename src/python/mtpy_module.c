@@ -155,10 +155,9 @@ static PyObject *
 core_forget_fd(PyObject *module, PyObject *object)
 {
     int fd = parse_fd(object);
-    struct mtpy_sched *sched = fd < 0 ? NULL : mtpy_sched_get(mtpy_state_of(module));
-    if (!sched)
+    if (fd < 0)
         return NULL;
-    mt_io_forget(sched->core, fd);
+    mtpy_socket_forget(mtpy_state_of(module), fd); /* whoever waits for it, in any OS thread */
     Py_RETURN_NONE;
 }
 

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """microthread.open: what the builtin promises, for one micro-thread and for several at once."""
 import builtins
+import errno
 import fcntl
 import gc
 import io
 import os
+import threading
 import warnings
 
 import pytest
@@ -428,6 +430,26 @@ def test_closing_a_raw_pipe_wakes_who_waits_for_it():
     with pytest.raises(OSError):
         thread.wait()
     os.close(w)
+
+
+def test_closing_a_raw_pipe_wakes_readers_of_other_os_threads():
+    r, w = os.pipe()
+    file = open(r, "rb", 0)
+    caught = []
+
+    def work():
+        try:
+            file.read(1)
+        except OSError as error:
+            caught.append(error.errno)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    sleep(0.05)
+    file.close()
+    thread.join(10)
+    os.close(w)
+    assert caught == [errno.EBADF]
 
 
 @on_each_backend
