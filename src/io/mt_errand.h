@@ -9,7 +9,7 @@
 #include "core/mt_wait.h"
 
 struct mt_errand {
-    const char *verb;     /* what waiting_for says: "read"; static */
+    const char *verb;     /* what waiting_for says: "read", or all of it if there is no fd; static */
     int fd;               /* of what; -1: of no descriptor */
     struct mt_wait *wait; /* the wait of who waits for it; NULL: not at this moment */
     bool is_done;         /* whoever waited may go on */

@@ -6,6 +6,11 @@
 
 #include <string.h>
 
+enum {
+    WORKERS_MOST = 8,
+    STACK_SIZE = 256 * 1024 /* bytes; they make a system call and no more */
+};
+
 int
 mt_files_new(struct mt_sched *sched, const char *preference, struct mt_files **result)
 {
@@ -61,7 +66,7 @@ int
 mt_files_run(struct mt_files *files, struct mt_job *job)
 {
     if (!files->workers) {
-        int error = mt_workers_new(files->sched, &files->workers);
+        int error = mt_workers_new(files->sched, WORKERS_MOST, STACK_SIZE, &files->workers);
         if (error)
             return error;
     }

@@ -228,7 +228,7 @@ mt_file_open(struct mt_files *files, const char *path, int flags, mode_t mode)
         return fd;
     }
     if (mt_error_errno(fd) == EAGAIN) {
-        struct call call = {.job = {.run = run_open, .errand = {.verb = "open", .fd = -1}},
+        struct call call = {.job = {.run = run_open, .errand = {.verb = "open a file", .fd = -1}},
                             .path = path, .flags = flags, .mode = mode};
         fd = run(files, &call);
         if (fd >= 0)

@@ -8,11 +8,6 @@
 #include <pthread.h>
 #include <signal.h>
 
-enum {
-    WORKERS_MOST = 8,
-    STACK_SIZE = 256 * 1024 /* bytes; they make a system call and no more */
-};
-
 struct mt_workers {
     struct mt_sched *sched;
     pthread_mutex_t mutex;  /* over all below */
@@ -21,8 +16,10 @@ struct mt_workers {
     struct mt_job *newest;  /* valid while it is not empty */
     size_t jobs;            /* those queued and those being run */
     size_t count;           /* length of threads */
+    size_t most;            /* room in threads */
+    size_t stack_size;      /* bytes for each; 0: the system's usual */
     bool is_ending;
-    pthread_t threads[WORKERS_MOST];
+    pthread_t threads[];
 };
 
 static void
@@ -57,12 +54,14 @@ worker_main(void *argument)
 }
 
 int
-mt_workers_new(struct mt_sched *sched, struct mt_workers **result)
+mt_workers_new(struct mt_sched *sched, size_t most, size_t stack_size, struct mt_workers **result)
 {
-    struct mt_workers *workers = mt_alloc_zeroed(sizeof *workers);
+    struct mt_workers *workers = mt_alloc_zeroed(sizeof *workers + most * sizeof(pthread_t));
     if (!workers)
         return MT_ENOMEM;
     workers->sched = sched;
+    workers->most = most;
+    workers->stack_size = stack_size;
     pthread_mutex_init(&workers->mutex, NULL);
     pthread_cond_init(&workers->work, NULL);
     *result = workers;
@@ -99,7 +98,8 @@ add_worker(struct mt_workers *workers)
     pthread_attr_t attributes;
     sigfillset(&all);
     pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_SIZE);
+    if (workers->stack_size)
+        pthread_attr_setstacksize(&attributes, workers->stack_size);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failure = pthread_create(&workers->threads[workers->count], &attributes, worker_main, workers);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -117,7 +117,7 @@ push(struct mt_workers *workers, struct mt_job *job)
 {
     int error = 0;
     pthread_mutex_lock(&workers->mutex);
-    if (workers->jobs >= workers->count && workers->count < WORKERS_MOST)
+    if (workers->jobs >= workers->count && workers->count < workers->most)
         error = add_worker(workers);
     if (error && workers->count > 0)
         error = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* OS threads of one scheduler that make system calls which may block. They know nothing of the
+/* OS threads of one scheduler that make calls which may block. They know nothing of the
    language above and need not its lock. Made when there is something to do, up to a few; they end
    with the scheduler. All calls are the scheduler's OS thread's own, under the lock. */
 #ifndef MT_WORKER_H
@@ -18,9 +18,10 @@ struct mt_job {
     struct mt_sched *sched;          /* home */
 };
 
-/* Returns 0 or MT_ENOMEM. */
+/* most: how many of them; stack_size: bytes for each, 0: the system's usual.
+   Returns 0 or MT_ENOMEM. */
 int
-mt_workers_new(struct mt_sched *sched, struct mt_workers **workers);
+mt_workers_new(struct mt_sched *sched, size_t most, size_t stack_size, struct mt_workers **workers);
 
 /* Wait for those that are at work, and end them all. Blocks the OS thread. */
 void

@@ -73,7 +73,7 @@ static PyObject *
 describe_errand(const struct mt_errand *errand)
 {
     if (errand->fd < 0)
-        return PyUnicode_FromFormat("%s a file", errand->verb);
+        return PyUnicode_FromString(errand->verb);
     return PyUnicode_FromFormat("%s file fd %d", errand->verb, errand->fd);
 }
 
