@@ -3,8 +3,6 @@
 
 #include "base/mt_alloc.h"
 
-#include <stdatomic.h>
-
 /* Under the lock: tell somebody if there is something to tell. */
 static void
 post(struct mt_owner *owner)
@@ -12,7 +10,7 @@ post(struct mt_owner *owner)
     if (!owner->given_back || owner->posted_to || !owner->sched)
         return;
     owner->posted_to = owner->sched;
-    atomic_fetch_add(&owner->refs, 1); /* the letter's */
+    (void)mt_owner_ref(owner); /* the letter's */
     mt_sched_post(owner->sched, &owner->mail);
 }
 
@@ -66,22 +64,27 @@ mt_owner_set_sched(struct mt_owner *owner, struct mt_sched *sched)
 void
 mt_owner_lend(struct mt_owner *owner, struct mt_loan *loan)
 {
-    loan->owner = owner;
-    atomic_fetch_add(&owner->refs, 1);
+    loan->owner = mt_owner_ref(owner);
 }
 
-void
+bool
 mt_owner_give_back(struct mt_loan *loan)
 {
     struct mt_owner *owner = loan->owner;
     pthread_mutex_lock(&owner->lock);
-    if (!owner->is_closed) {
-        loan->next = owner->given_back;
-        owner->given_back = loan;
+    bool is_taken = !owner->is_closed;
+    if (is_taken) {
+        loan->next = NULL;
+        if (owner->given_back)
+            owner->latest->next = loan;
+        else
+            owner->given_back = loan;
+        owner->latest = loan;
         post(owner);
     }
     pthread_mutex_unlock(&owner->lock);
     mt_owner_unref(owner);
+    return is_taken;
 }
 
 struct mt_loan *

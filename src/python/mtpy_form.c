@@ -2,10 +2,10 @@
 /* Buffers that are lent to other interpreters, and copies of them. A lent buffer is held by a Py_buffer
    that only its own interpreter may release: whoever drops the last reference, anywhere, gives it back
    by way of its owner. */
+#include "python/mtpy_owner.h"
 #include "python/mtpy_shared.h"
 
 #include "base/mt_alloc.h"
-#include "group/mt_owner.h"
 
 #include <string.h>
 
@@ -20,120 +20,24 @@ struct lent {
 static void
 lent_free(struct mt_body *body)
 {
-    mt_owner_give_back(&MT_CONTAINER_OF(body, struct lent, form.shared.body)->loan);
+    /* If its interpreter is gone, so is what could release it. */
+    (void)mt_owner_give_back(&MT_CONTAINER_OF(body, struct lent, form.shared.body)->loan);
 }
 
-/* Let go of all that was given back. The exporters' destructors may run any code, and wait. */
+/* The exporter's destructor may run any code, and wait. */
 static void
-release_all(struct mt_owner *owner)
+release(struct mt_loan *loan, bool is_late)
 {
-    struct mt_loan *loan = mt_owner_take(owner);
-    while (loan) {
-        struct lent *lent = MT_CONTAINER_OF(loan, struct lent, loan);
-        loan = loan->next;
-        PyBuffer_Release(&lent->view);
-        mt_alloc_free(lent);
-    }
-}
-
-void
-mtpy_owner_collect_here(void)
-{
-    struct mtpy_sched *here = mtpy_sched_here;
-    if (here && here->tstate == PyThreadState_Get() && here->state->owner)
-        release_all(here->state->owner);
-}
-
-static PyObject *
-release_later(PyObject *module, PyObject *unused)
-{
-    (void)unused;
-    struct mtpy_state *state = mtpy_state_of(module);
-    if (state->owner)
-        release_all(state->owner);
-    Py_RETURN_NONE;
-}
-
-static PyMethodDef release_method = {"release_buffers", release_later, METH_NOARGS, NULL};
-
-/* In a mailbox's reader, where nothing may wait: have a micro-thread do it. */
-static void
-collect(struct mt_owner *owner)
-{
-    struct mtpy_state *state = owner->host;
-    PyObject *pending = PyErr_Occurred() ? mtpy_error_take() : NULL;
-    PyObject *function = PyCFunction_New(&release_method, state->module);
-    struct mtpy_sched *sched = function ? mtpy_sched_get(state) : NULL;
-    struct mtpy_thread *thread =
-        sched ? mtpy_thread_make(sched, state->thread_type, &function, 1, NULL) : NULL;
-    Py_XDECREF(function);
-    if (thread)
-        mtpy_thread_launch(sched, thread);
-    else
-        PyErr_Clear(); /* they wait for the next to be given back, or for the end */
-    if (pending)
-        mtpy_error_raise(pending);
-}
-
-static struct mt_owner *
-owner_of(struct mtpy_state *state)
-{
-    if (!state->owner) {
-        struct mtpy_sched *sched = mtpy_sched_get(state);
-        if (!sched)
-            return NULL;
-        state->owner = mt_owner_new(state, collect);
-        if (!state->owner) {
-            PyErr_NoMemory();
-            return NULL;
-        }
-        mt_owner_set_sched(state->owner, sched->core);
-    }
-    return state->owner;
-}
-
-void
-mtpy_owner_sched_begins(struct mtpy_state *state, struct mt_sched *sched)
-{
-    if (state->owner && !state->owner->sched)
-        mt_owner_set_sched(state->owner, sched);
-}
-
-void
-mtpy_owner_sched_ends(struct mtpy_state *state, struct mt_sched *sched)
-{
-    mt_shared_forget(sched);
-    if (!state->owner || state->owner->sched != sched)
-        return;
-    struct mtpy_sched *other = state->scheds;
-    while (other && other->core == sched)
-        other = other->next;
-    mt_owner_set_sched(state->owner, other ? other->core : NULL);
-}
-
-void
-mtpy_owner_after_fork(struct mtpy_state *state, struct mt_sched *sched)
-{
-    mt_shared_after_fork();
-    if (state->owner)
-        mt_owner_after_fork(state->owner, sched);
-}
-
-void
-mtpy_owner_fini(struct mtpy_state *state)
-{
-    if (!state->owner)
-        return;
-    mt_owner_close(state->owner);
-    release_all(state->owner);
-    mt_owner_unref(state->owner);
-    state->owner = NULL;
+    (void)is_late;
+    struct lent *lent = MT_CONTAINER_OF(loan, struct lent, loan);
+    PyBuffer_Release(&lent->view);
+    mt_alloc_free(lent);
 }
 
 struct mtpy_form *
 mtpy_form_lend(struct mtpy_state *state, PyObject *object, bool needs_bytes)
 {
-    struct mt_owner *owner = owner_of(state);
+    struct mt_owner *owner = mtpy_owner_get(state);
     struct lent *lent = owner ? mt_alloc_zeroed(sizeof(*lent)) : NULL;
     if (!lent) {
         if (owner)
@@ -161,6 +65,7 @@ mtpy_form_lend(struct mtpy_state *state, PyObject *object, bool needs_bytes)
         lent->form.itemsize = 1;
     }
     mt_body_init(&lent->form.shared.body, lent_free);
+    lent->loan.come_home = release;
     mt_owner_lend(owner, &lent->loan);
     return &lent->form;
 }

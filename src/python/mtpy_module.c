@@ -7,6 +7,7 @@
 #include "python/mtpy_group.h"
 #include "python/mtpy_interp.h"
 #include "python/mtpy_loop.h"
+#include "python/mtpy_owner.h"
 #include "python/mtpy_parcel.h"
 #include "python/mtpy_patch.h"
 #include "python/mtpy_pipe.h"

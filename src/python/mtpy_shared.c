@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* SharedBuffer: memory that a message shares, with atomic words to be waited for. */
+#include "python/mtpy_owner.h"
 #include "python/mtpy_shared.h"
 
 #include "base/mt_alloc.h"

@@ -36,25 +36,6 @@ mtpy_form_view(struct mtpy_state *state, struct mtpy_form *form);
 int
 mtpy_clone_encode_buffer(struct mtpy_state *state, PyObject *object, struct mt_message **message);
 
-/* A scheduler of this interpreter begins, under the GIL; or is about to end. */
-void
-mtpy_owner_sched_begins(struct mtpy_state *state, struct mt_sched *sched);
-void
-mtpy_owner_sched_ends(struct mtpy_state *state, struct mt_sched *sched);
-
-/* In the child of a fork, whose only scheduler this is, or NULL. */
-void
-mtpy_owner_after_fork(struct mtpy_state *state, struct mt_sched *sched);
-
-/* In a destructor that may have dropped the last reference to what this interpreter has lent: let go of
-   that at once, if this OS thread can. May run any code. */
-void
-mtpy_owner_collect_here(void);
-
-/* The interpreter ends: let go of what was given back, and forget what was not. */
-void
-mtpy_owner_fini(struct mtpy_state *state);
-
 extern PyType_Spec mtpy_memory_spec;
 extern PyType_Spec mtpy_shared_spec;
 extern const struct mtpy_share mtpy_shared_share;

@@ -92,7 +92,7 @@ struct mtpy_state {
     Py_ssize_t socket_kind;
     Py_ssize_t socket_proto;
     PyObject *clone_words[MTPY_WORDS]; /* short ASCII strs read lately from messages; owned, or NULL */
-    struct mt_owner *owner;    /* of buffers that other interpreters use; NULL until one is lent */
+    struct mt_owner *owner;    /* of what others use and give back; NULL until there is something */
     struct mt_list ends;       /* struct mtpy_end: the ends of channels that are open here */
     int64_t interpreter_id;
     struct mt_realm *realm;    /* whose interpreter this is; NULL: nobody's. Outlives the interpreter */
@@ -205,8 +205,8 @@ struct mtpy_thread {
     bool is_fetched : 1;       /* its exception went to somebody */
     bool is_member : 1;        /* in a Group: it lies in a struct mtpy_member */
     bool is_queued : 1;        /* a member that waits its turn: not started, but it will be */
-    bool is_deaf : 1;          /* waits for the members of its Group, or at exit for all: nothing else is
-                                  raised in it */
+    bool is_deaf : 1;          /* nothing is raised in it: it waits for the members of its Group, at exit
+                                  for all, or has not begun and is to run all the same */
 };
 
 static inline struct mtpy_thread *

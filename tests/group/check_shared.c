@@ -135,15 +135,17 @@ static size_t collected;
 static void
 collect(struct mt_owner *owner)
 {
-    for (struct mt_loan *loan = mt_owner_take(owner); loan; loan = loan->next)
+    for (struct mt_loan *loan = mt_owner_take(owner); loan; loan = loan->next) {
+        ck_assert(!loan->next || loan->next == loan + 1); /* the oldest first */
         collected++;
+    }
 }
 
 static void *
 give_back_all(void *unused)
 {
     for (int i = 0; i < LOANS; i++)
-        mt_owner_give_back(&loans[i]);
+        ck_assert(mt_owner_give_back(&loans[i]));
     return unused;
 }
 
@@ -176,7 +178,7 @@ START_TEST(loans_wait_for_a_scheduler_and_late_ones_are_left_alone)
 {
     struct mt_owner *owner = lend_all();
     for (int i = 1; i < LOANS; i++)
-        mt_owner_give_back(&loans[i]);
+        ck_assert(mt_owner_give_back(&loans[i]));
     ck_assert_uint_eq(collected, 0);
     mt_test_open(&mt_reactor_virtual);
     mt_owner_set_sched(owner, host.sched);
@@ -185,7 +187,7 @@ START_TEST(loans_wait_for_a_scheduler_and_late_ones_are_left_alone)
     mt_owner_set_sched(owner, NULL);
     mt_owner_close(owner);
     mt_owner_unref(owner);
-    mt_owner_give_back(&loans[0]);
+    ck_assert(!mt_owner_give_back(&loans[0]));
     ck_assert_uint_eq(collected, LOANS - 1);
     mt_test_close();
 }
