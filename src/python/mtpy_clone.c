@@ -43,9 +43,8 @@ mtpy_clone_registered(struct mtpy_state *state, PyObject *type)
     return state->clone_registry ? PyDict_GetItemWithError(state->clone_registry, type) : NULL;
 }
 
-/* Steals entry, which may be NULL. */
-static int
-enter(struct mtpy_state *state, PyObject *type, PyObject *entry)
+int
+mtpy_clone_enter(struct mtpy_state *state, PyObject *type, PyObject *entry)
 {
     if (entry && !state->clone_registry)
         state->clone_registry = PyDict_New();
@@ -60,7 +59,8 @@ int
 mtpy_clone_register_share(struct mtpy_state *state, PyTypeObject *type,
                           const struct mtpy_share *share)
 {
-    return enter(state, (PyObject *)type, PyCapsule_New((void *)(uintptr_t)share, NULL, NULL));
+    return mtpy_clone_enter(state, (PyObject *)type,
+                            PyCapsule_New((void *)(uintptr_t)share, NULL, NULL));
 }
 
 static PyObject *
@@ -82,7 +82,8 @@ core_register_clone(PyObject *module, PyObject *const *args, Py_ssize_t nargs, P
             return NULL;
         }
     }
-    if (enter(mtpy_state_of(module), class, PyTuple_Pack(2, functions[0], functions[1])) < 0)
+    if (mtpy_clone_enter(mtpy_state_of(module), class,
+                         PyTuple_Pack(2, functions[0], functions[1])) < 0)
         return NULL;
     Py_RETURN_NONE;
 }

@@ -35,6 +35,11 @@ int
 mtpy_clone_register_share(struct mtpy_state *state, PyTypeObject *type,
                           const struct mtpy_share *share);
 
+/* Put it into the registry of the interpreter. Steals entry, which may be NULL with an exception. Returns
+   0, or -1 with an exception. */
+int
+mtpy_clone_enter(struct mtpy_state *state, PyObject *type, PyObject *entry);
+
 /* What a module holds under a dotted name; imports the module if need be. New, or NULL. */
 PyObject *
 mtpy_clone_find(PyObject *module, PyObject *name);

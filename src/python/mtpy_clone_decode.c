@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Reading clones: a stack machine that runs what mtpy_clone_format.h describes. */
+#include "python/mtpy_capi.h"
 #include "python/mtpy_clone_decode.h"
 #include "python/mtpy_shared.h"
 
@@ -346,6 +347,14 @@ run(struct mtpy_decoder *decoder, enum mtpy_tag tag)
         operands = last(decoder, count);
         PyObject *result = mtpy_decoder_make(decoder, tag, operands);
         return result ? replace(decoder, count, result) : -1;
+    }
+    case MTPY_TAG_FOREIGN: {
+        struct mtpy_foreign foreign;
+        read_bytes(decoder, &foreign, sizeof(foreign));
+        struct mt_body *body = read_body(decoder);
+        PyObject *result =
+            mtpy_foreign_rebuild(decoder->state, *last(decoder, 1), &foreign, body);
+        return result ? replace(decoder, 1, result) : -1;
     }
     case MTPY_TAG_SET_STATE:
     case MTPY_TAG_CALL_STATE:

@@ -52,7 +52,8 @@ enum mtpy_tag {
     MTPY_TAG_SET_CONTEXT, /* exception > cause > context > suppress: the exception stays */
     MTPY_TAG_REBUILD,     /* class > value: by register_clone() */
     MTPY_TAG_VIEW,        /* index of a body: a memoryview of it */
-    MTPY_TAG_SHARE        /* a pointer to struct mtpy_share, index of a body */
+    MTPY_TAG_SHARE,       /* a pointer to struct mtpy_share, index of a body */
+    MTPY_TAG_FOREIGN      /* class; struct mtpy_foreign, index of a body: by mt_register_clone() */
 };
 
 enum { MTPY_CLONE_BATCH = 256 }; /* most items that wait on the stack for a dict, set or object */

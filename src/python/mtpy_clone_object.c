@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Writing clones: what is known by its name, what has been registered, and what __reduce_ex__()
    takes apart, as pickle's protocol 4 does. */
+#include "python/mtpy_capi.h"
 #include "python/mtpy_clone_encode.h"
 #include "python/mtpy_shared.h"
 
@@ -352,8 +353,31 @@ put_share(struct mtpy_encoder *encoder, PyObject *object, const struct mtpy_shar
 }
 
 static int
+put_foreign(struct mtpy_encoder *encoder, PyObject *object, const struct mtpy_foreign *foreign,
+            bool is_shared)
+{
+    PyObject *type = (PyObject *)Py_TYPE(object);
+    int done = encoder->memo ? mtpy_encoder_put_known(encoder, type) : 0;
+    if (done < 0 || (!done && put_class(encoder, type) < 0))
+        return -1;
+    struct mt_body *body = mtpy_foreign_reduce(foreign, object);
+    int64_t place = body ? mtpy_encoder_attach(encoder, body) : -1;
+    uint32_t index = (uint32_t)place;
+    if (place < 0 || mtpy_encoder_made(encoder, MTPY_TAG_FOREIGN, object, is_shared,
+                                       sizeof(*foreign) + sizeof(index)) < 0)
+        return -1;
+    memcpy(encoder->at, foreign, sizeof(*foreign));
+    memcpy(encoder->at + sizeof(*foreign), &index, sizeof(index));
+    encoder->at += sizeof(*foreign) + sizeof(index);
+    return MTPY_DONE;
+}
+
+static int
 put_registered(struct mtpy_encoder *encoder, PyObject *object, PyObject *entry, bool is_shared)
 {
+    const struct mtpy_foreign *foreign = mtpy_foreign_of(entry);
+    if (foreign)
+        return put_foreign(encoder, object, foreign, is_shared);
     if (PyCapsule_CheckExact(entry))
         return put_share(encoder, object, PyCapsule_GetPointer(entry, NULL), is_shared);
     PyObject *value = PyObject_CallOneArg(PyTuple_GET_ITEM(entry, 0), object);

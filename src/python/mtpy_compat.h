@@ -65,6 +65,18 @@ mtpy_vm_protect(PyThreadState *tstate, const struct mt_stack *stack, bool is_nat
 void
 mtpy_vm_abandon(PyThreadState *tstate, struct mt_stack *main_stack);
 
+/* Whether the calling OS thread, which it belongs to, runs Python code with it at this moment. Needs no
+   GIL. */
+static inline bool
+mtpy_vm_is_attached(const PyThreadState *tstate)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyThreadState_GetUnchecked() == tstate;
+#else
+    return _PyThreadState_UncheckedGet() == tstate;
+#endif
+}
+
 /* The running execution's context: borrowed, or NULL; and taken away, new or NULL. */
 PyObject *
 mtpy_vm_context(PyThreadState *tstate);

@@ -2,6 +2,8 @@
 /* deferred: one result that comes later, and the functions that turn it into the next one. The
    chain of callbacks and errbacks is Twisted's (twisted.internet.defer). The core part fires when the
    deferred has fired and every callback added so far has run. */
+#include "python/mtpy_deferred.h"
+
 #include "python/mtpy_gc.h"
 #include "python/mtpy_select.h"
 
@@ -180,10 +182,10 @@ run_chain(struct mtpy_deferred *self)
 
 /* ---- firing ---- */
 
-/* Steals value. Returns 0, or -1 with an exception. */
-static int
-fire(struct mtpy_deferred *self, PyObject *value, bool is_error)
+int
+mtpy_deferred_fire(PyObject *object, PyObject *value, bool is_error)
 {
+    struct mtpy_deferred *self = (struct mtpy_deferred *)object;
     if (self->has_fired && self->ignores_late) {
         self->ignores_late = false;
         Py_DECREF(value);
@@ -204,12 +206,11 @@ fire(struct mtpy_deferred *self, PyObject *value, bool is_error)
 static PyObject *
 deferred_callback(PyObject *object, PyObject *value)
 {
-    return fire((struct mtpy_deferred *)object, Py_NewRef(value), false) < 0 ? NULL
-                                                                             : Py_NewRef(Py_None);
+    return mtpy_deferred_fire(object, Py_NewRef(value), false) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-static PyObject *
-deferred_errback(PyObject *object, PyObject *exception)
+PyObject *
+mtpy_deferred_error(PyObject *exception)
 {
     PyObject *made = PyExceptionClass_Check(exception) ? PyObject_CallNoArgs(exception)
                                                        : Py_NewRef(exception);
@@ -221,7 +222,27 @@ deferred_errback(PyObject *object, PyObject *exception)
         Py_DECREF(made);
         return NULL;
     }
-    return fire((struct mtpy_deferred *)object, made, true) < 0 ? NULL : Py_NewRef(Py_None);
+    return made;
+}
+
+static PyObject *
+deferred_errback(PyObject *object, PyObject *exception)
+{
+    PyObject *made = mtpy_deferred_error(exception);
+    return !made || mtpy_deferred_fire(object, made, true) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+bool
+mtpy_deferred_has_fired(PyObject *object)
+{
+    return ((struct mtpy_deferred *)object)->has_fired;
+}
+
+bool
+mtpy_deferred_has_callbacks(PyObject *object)
+{
+    const struct mtpy_deferred *self = (struct mtpy_deferred *)object;
+    return self->callbacks && PyList_GET_SIZE(self->callbacks) > 0;
 }
 
 static PyObject *
@@ -296,18 +317,10 @@ mtpy_deferred_result(PyObject *object)
     return NULL;
 }
 
-static PyObject *
-deferred_wait(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *
+mtpy_deferred_wait(PyObject *object, mt_time timeout)
 {
     struct mtpy_deferred *self = (struct mtpy_deferred *)object;
-    mt_time timeout = MT_FOREVER;
-    if (MT_UNLIKELY(nargs || kwnames)) {
-        PyObject *given = NULL;
-        static const char *const names[] = {"timeout", NULL};
-        if (mtpy_parse_slowly(args, nargs, kwnames, "|O:wait", names, &given) < 0 ||
-            mtpy_parse_timeout(given, "timeout", &timeout) < 0)
-            return NULL;
-    }
     struct mtpy_sched *sched = mtpy_sched_get(state_of(self));
     if (!sched)
         return NULL;
@@ -321,6 +334,20 @@ deferred_wait(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObjec
         /* Between the wake and now somebody may have added callbacks that wait themselves. */
     } while (self->core.state == MT_DEFERRED_PENDING);
     return mtpy_deferred_result(object);
+}
+
+static PyObject *
+deferred_wait(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    mt_time timeout = MT_FOREVER;
+    if (MT_UNLIKELY(nargs || kwnames)) {
+        PyObject *given = NULL;
+        static const char *const names[] = {"timeout", NULL};
+        if (mtpy_parse_slowly(args, nargs, kwnames, "|O:wait", names, &given) < 0 ||
+            mtpy_parse_timeout(given, "timeout", &timeout) < 0)
+            return NULL;
+    }
+    return mtpy_deferred_wait(object, timeout);
 }
 
 /* Report an exception that nobody has fetched; once. */
@@ -369,6 +396,21 @@ deferred_get_fired(PyObject *object, void *unused)
 }
 
 static PyObject *
+make(PyTypeObject *type)
+{
+    struct mtpy_deferred *self = (struct mtpy_deferred *)type->tp_alloc(type, 0);
+    if (self)
+        mt_deferred_init(&self->core);
+    return (PyObject *)self;
+}
+
+PyObject *
+mtpy_deferred_make(struct mtpy_state *state)
+{
+    return make(state->deferred_type);
+}
+
+static PyObject *
 deferred_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {NULL};
@@ -376,10 +418,7 @@ deferred_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (type->tp_init == PyBaseObject_Type.tp_init &&
         !PyArg_ParseTupleAndKeywords(args, kwargs, ":deferred", names))
         return NULL;
-    struct mtpy_deferred *self = (struct mtpy_deferred *)type->tp_alloc(type, 0);
-    if (self)
-        mt_deferred_init(&self->core);
-    return (PyObject *)self;
+    return make(type);
 }
 
 static int

@@ -61,6 +61,25 @@ mtpy_refuse_buffer(const char *function, PyObject *object)
 }
 
 int
+mtpy_check_seconds(double seconds, PyObject *object, const char *name, mt_time *span)
+{
+    if (!(seconds >= 0)) {
+        PyObject *value = object ? Py_NewRef(object) : PyFloat_FromDouble(seconds);
+        if (value)
+            PyErr_Format(PyExc_ValueError, "%s must be >= 0, got %R", name, value);
+        Py_XDECREF(value);
+        return -1;
+    }
+    if (MT_UNLIKELY(seconds >= 9e9)) {
+        *span = isinf(seconds) ? MT_FOREVER : MT_FOREVER - 1;
+    } else {
+        mt_time rounded = (mt_time)(seconds * 1e9);
+        *span = rounded + (rounded < seconds * 1e9); /* never too short */
+    }
+    return 0;
+}
+
+int
 mtpy_parse_seconds(PyObject *object, const char *name, mt_time *span)
 {
     long whole;
@@ -84,17 +103,7 @@ mtpy_parse_seconds(PyObject *object, const char *name, mt_time *span)
             return -1;
         seconds = is_negative ? -INFINITY : INFINITY;
     }
-    if (!(seconds >= 0)) {
-        PyErr_Format(PyExc_ValueError, "%s must be >= 0, got %R", name, object);
-        return -1;
-    }
-    if (MT_UNLIKELY(seconds >= 9e9)) {
-        *span = isinf(seconds) ? MT_FOREVER : MT_FOREVER - 1;
-    } else {
-        mt_time rounded = (mt_time)(seconds * 1e9);
-        *span = rounded + (rounded < seconds * 1e9); /* never too short */
-    }
-    return 0;
+    return mtpy_check_seconds(seconds, object, name, span);
 }
 
 int

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The extension module microthread._core: its functions, its types and its state. */
+#include "python/mtpy_capi.h"
 #include "python/mtpy_channel.h"
 #include "python/mtpy_clone.h"
 #include "python/mtpy_ends.h"
@@ -30,6 +31,23 @@ mtpy_state_by_type(PyTypeObject *type)
     PyObject *module = PyType_GetModuleByDef(type, &module_def);
     assert(module);
     return mtpy_state_of(module);
+}
+
+struct mtpy_state *
+mtpy_state_here(void)
+{
+    struct mtpy_sched *sched = mtpy_sched_here;
+    if (MT_LIKELY(sched && sched->tstate == PyThreadState_Get()))
+        return sched->state;
+    PyObject *module = PyImport_ImportModule("microthread._core");
+    if (!module)
+        return NULL;
+    bool is_ours = PyModule_Check(module) && PyModule_GetDef(module) == &module_def;
+    Py_DECREF(module); /* sys.modules has it */
+    if (is_ours)
+        return mtpy_state_of(module);
+    PyErr_SetString(PyExc_RuntimeError, "sys.modules['microthread._core'] is not what it should be");
+    return NULL;
 }
 
 /* ---- micro-threads ---- */
@@ -408,6 +426,7 @@ module_exec(PyObject *module)
     }
     struct mtpy_state *state = mtpy_state_of(module);
     state->module = module;
+    mt_list_init(&state->handles);
     if (add_type(module, &state->thread_type, &mtpy_thread_spec) < 0 ||
         add_type(module, &state->pipe_type, &mtpy_pipe_spec) < 0 ||
         add_type(module, &state->writer_type, &mtpy_writer_spec) < 0 ||
@@ -449,7 +468,8 @@ module_exec(PyObject *module)
         return -1;
     PyObject *sees_frames = mtpy_vm_knows_frames() ? Py_True : Py_False;
     if (PyModule_AddObjectRef(module, "_sees_frames", sees_frames) < 0 || /* for the tests */
-        mtpy_channel_add(state) < 0 || mtpy_interp_add(state) < 0 || mtpy_parcel_add(state) < 0)
+        mtpy_channel_add(state) < 0 || mtpy_interp_add(state) < 0 || mtpy_parcel_add(state) < 0 ||
+        mtpy_capi_add(state) < 0)
         return -1;
     return 0;
 }

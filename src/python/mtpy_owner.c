@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "python/mtpy_owner.h"
 
+#include "python/mtpy_capi.h"
+
 #include "group/mt_shared.h"
 
 /* All that was given back. It may run any code, and wait. */
@@ -155,5 +157,6 @@ mtpy_owner_fini(struct mtpy_state *state)
     mt_owner_close(owner);
     owner->host = NULL;
     take_home(owner, true);
+    mtpy_capi_let_go(state);
     mt_owner_unref(owner);
 }

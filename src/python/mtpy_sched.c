@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The scheduler of an OS thread as Python sees it: the hooks of the core, signals, deadlock, exit,
    fork. */
+#include "python/mtpy_capi.h"
 #include "python/mtpy_channel.h"
 #include "python/mtpy_compat_interp.h"
 #include "python/mtpy_fault.h"
@@ -13,6 +14,7 @@
 
 #include "group/mt_global.h"
 #include "io/mt_file.h"
+#include "io/mt_worker.h"
 #include "reactor/reactor_ev.h"
 
 #include <string.h>
@@ -159,7 +161,8 @@ static bool
 hook_deadlock(struct mt_sched *core)
 {
     struct mtpy_sched *sched = mtpy_sched_of(core);
-    if (has_hope_elsewhere(sched) || (!sched->is_exiting && has_other_os_threads(sched)))
+    if (has_hope_elsewhere(sched) || mtpy_capi_is_hopeful(sched->state) ||
+        (!sched->is_exiting && has_other_os_threads(sched)))
         return false;
     /* Looked at last: who has just closed an end, or ended, had posted before that. */
     if (!mt_mailbox_is_empty(&core->mailbox))
@@ -237,6 +240,8 @@ capsule_destroyed(PyObject *capsule)
             PyErr_WriteUnraisable(NULL);
         if (sched->files)
             mt_files_free(sched->files);
+        if (sched->workers)
+            mt_workers_free(sched->workers);
         mt_sched_free(core);
         mt_fault_close(sched->fault_home);
         Py_DECREF(main);
@@ -469,12 +474,16 @@ mtpy_sched_after_fork(struct mtpy_state *state)
     state->service_threads = 0;
     mtpy_sched_here = here;
     mtpy_owner_after_fork(state, here ? here->core : NULL);
+    mtpy_capi_after_fork(state);
     if (!here)
         return 0;
     here->next = NULL;
     int error = mt_sched_after_fork(here->core, abandon_thread);
     if (here->files)
         mt_files_after_fork(here->files);
+    if (here->workers)
+        mt_workers_abandon(here->workers);
+    here->workers = NULL;
     if (mtpy_thread_current(here) != here->main) /* the old one's reference goes with the dead */
         here->main = (struct mtpy_thread *)Py_NewRef(mtpy_thread_current(here));
     if (!error)

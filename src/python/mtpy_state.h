@@ -15,6 +15,7 @@ struct mt_files;
 struct mt_owner;
 struct mt_pipe;
 struct mt_realm;
+struct mt_workers;
 struct mtpy_scope;
 struct mtpy_sched;
 
@@ -93,6 +94,7 @@ struct mtpy_state {
     Py_ssize_t socket_proto;
     PyObject *clone_words[MTPY_WORDS]; /* short ASCII strs read lately from messages; owned, or NULL */
     struct mt_owner *owner;    /* of what others use and give back; NULL until there is something */
+    struct mt_list handles;    /* struct mt_api_deferred: those that have not let go of us */
     struct mt_list ends;       /* struct mtpy_end: the ends of channels that are open here */
     int64_t interpreter_id;
     struct mt_realm *realm;    /* whose interpreter this is; NULL: nobody's. Outlives the interpreter */
@@ -115,6 +117,7 @@ struct mtpy_sched {
     char *scratch;             /* MTPY_SCRATCH_SIZE bytes that nobody holds on to over a wait; or NULL */
     struct mt_fault_home *fault_home; /* explains overflows of stacks; or NULL */
     struct mt_files *files;    /* NULL until a file is used; owned */
+    struct mt_workers *workers; /* for C functions that block; NULL until there is one; owned */
     int signal_fd;             /* CPython's wake-up descriptor while polling; -1: no signals here */
     uint64_t watched_turns;    /* the next three are the watch's: core->turns when it looked last */
     mt_time watched_since;     /* since when it is that, monotonic ns; 0: not looked at */
@@ -164,6 +167,10 @@ mtpy_state_of(PyObject *module)
 /* The state by way of a type of ours or a subclass of one; borrowed, never NULL. */
 struct mtpy_state *
 mtpy_state_by_type(PyTypeObject *type);
+
+/* The calling interpreter's state: borrowed, or NULL with an exception. */
+struct mtpy_state *
+mtpy_state_here(void);
 
 /* ---- micro_thread ---- */
 
@@ -375,6 +382,10 @@ mtpy_parse_timeout(PyObject *object, const char *name, mt_time *timeout);
 /* The same without None: a duration. */
 int
 mtpy_parse_seconds(PyObject *object, const char *name, mt_time *span);
+
+/* The same for a number; object: it as it was given, NULL: a C double. */
+int
+mtpy_check_seconds(double seconds, PyObject *object, const char *name, mt_time *span);
 
 /* How many fit in, or None: SIZE_MAX. Returns 0, or -1 with an exception that names the argument. */
 int

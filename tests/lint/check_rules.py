@@ -32,6 +32,11 @@ EXAMPLES = {
          {"src/python/mtpy_pipe.c": "#include <internal/pycore_frame.h>\n"},
          {"src/python/mtpy_module.c": "#ifdef Py_GIL_DISABLED\n#endif\n"}],
         [{"src/python/mtpy_compat.c": "#include <internal/pycore_frame.h>\n#if PY_VERSION_HEX\n"}]),
+    "public_header_stands_alone": (
+        [{"include/microthread/other.h": "int x(void);\n"},
+         {"include/microthread/microthread.h": '#include "base/mt_base.h"\n'},
+         {"include/microthread/microthread.h": "#include <ev.h>\n"}],
+        [{"include/microthread/microthread.h": "/* #include <ev.h> */\n#include <Python.h>\n"}]),
     "only_reactor_ev_knows_libev": (
         [{"src/reactor/reactor_virtual.c": "#include <ev.h>\n"},
          {"src/core/x.c": "# include <ev.h>\n"}],

@@ -19,7 +19,8 @@ MAY_INCLUDE = {
     "reactor": {"base", "reactor", "core/mt_reactor.h", "core/mt_wait.h"},
     "io": {"base", "core", "io"},
     "group": {"base", "core", "group"},
-    "python": {"base", "arch", "core", "reactor", "io", "group", "python"},
+    "python": {"base", "arch", "core", "reactor", "io", "group", "python",
+               "microthread/microthread.h"},
 }
 
 # Mutable objects outside functions and automatic storage, and why each may be there.
@@ -100,6 +101,18 @@ def only_compat_knows_versions(tree):
         if not re.match(r"src/python/mtpy_compat[._]", path):
             for line, match in matches(text, pattern):
                 yield f"{path}:{line}: {match[0]} belongs in src/python/mtpy_compat*"
+
+
+@rule
+def public_header_stands_alone(tree):
+    for path, text in tree.items():
+        if not path.startswith("include/"):
+            continue
+        if path != "include/microthread/microthread.h":
+            yield f"{path}:1: there is one public header, include/microthread/microthread.h"
+        for line, match in matches(without_comments(text), r'^\s*#\s*include\s*(\S+)'):
+            if match[1] not in ("<Python.h>", "<math.h>"):
+                yield f"{path}:{line}: {match[1]} is not there where users compile this"
 
 
 @rule

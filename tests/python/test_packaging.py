@@ -5,6 +5,7 @@ import csv
 import hashlib
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -72,6 +73,34 @@ def test_wheel_record_lists_every_file_with_its_hash(wheel):
             if name != record:
                 digest = hashlib.sha256(archive.read(name)).digest()
                 assert stated == "sha256=" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def test_wheel_has_the_header_where_get_include_says(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    said = run("-c", "import microthread; print(microthread.get_include())", cwd=tmp_path,
+               PYTHONPATH=str(tmp_path)).strip()
+    header = Path(said, "microthread", "microthread.h")
+    assert tmp_path in header.parents
+    assert header.read_bytes() == (SOURCE / "include/microthread/microthread.h").read_bytes()
+
+
+@pytest.mark.skipif("MT_BUILDDIR" not in os.environ, reason="not run by make check")
+def test_make_install_has_the_header_twice_and_tells_pkg_config(tmp_path):
+    environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    subprocess.run([os.environ.get("MT_MAKE", "make"), "-s", "-C", os.environ["MT_BUILDDIR"], "install",
+                    f"DESTDIR={tmp_path}"], env=environment, check=True, capture_output=True)
+    headers = sorted(tmp_path.rglob("microthread.h"))
+    assert len(headers) == 2
+    (config,) = tmp_path.rglob("microthread.pc")
+    program = shutil.which("pkg-config")
+    if not program:
+        pytest.skip("no pkg-config")
+    flags = subprocess.run(
+        [program, "--cflags", "microthread"], check=True, capture_output=True, text=True,
+        env=environment | {"PKG_CONFIG_PATH": str(config.parent), "PKG_CONFIG_ALLOW_SYSTEM_CFLAGS": "1",
+                           "PKG_CONFIG_SYSROOT_DIR": str(tmp_path)}).stdout.split()
+    assert [flag for flag in flags if Path(flag[2:], "microthread", "microthread.h") in headers], flags
 
 
 def test_installed_package_runs(wheel, tmp_path):
