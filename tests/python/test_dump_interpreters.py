@@ -71,7 +71,7 @@ microthread.sleep(0.01)
 def test_dump_under_patch_lets_nobody_run_either():
     check_script(START + """
 from microthread import patch
-patch.all()
+patch.time()
 ran = []
 spawn(ran.append, 1)
 assert "in stay_there" in dumped() and not ran
