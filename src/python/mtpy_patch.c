@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* What microthread.patch cannot do in Python: the number of the running micro-thread as threading wants
-   it, and who refers to an object. */
+   it, which OS threads there are, and who refers to an object. */
 #include "python/mtpy_patch.h"
 
 #include "group/mt_global.h"
+#include "python/mtpy_compat_interp.h"
 
 /* ---- the running thread's number ---- */
 
@@ -44,6 +45,24 @@ is_micro(PyObject *module, PyObject *unused)
     (void)unused;
     struct mtpy_sched *sched = find_sched(mtpy_state_of(module));
     return PyBool_FromLong(sched && !is_os_threads_own(sched->core->current->id));
+}
+
+/* sys._current_frames() makes frame objects, those of other interpreters, too, with this one's memory. */
+static PyObject *
+os_threads(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    PyObject *numbers = PyList_New(0);
+    PyThreadState *tstate = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+    for (; numbers && tstate; tstate = PyThreadState_Next(tstate)) {
+        if (mtpy_interp_is_outer(tstate))
+            continue;
+        PyObject *number = PyLong_FromUnsignedLong(tstate->thread_id);
+        if (!number || PyList_Append(numbers, number) < 0)
+            Py_CLEAR(numbers);
+        Py_XDECREF(number);
+    }
+    return numbers;
 }
 
 /* ---- who refers to what ---- */
@@ -142,6 +161,7 @@ report_unraisable(PyObject *module, PyObject *args)
 PyMethodDef mtpy_patch_functions[] = {
     {"_get_ident", get_ident, METH_NOARGS,
      "The OS thread's number in its own code, the micro-thread's in a micro-thread."},
+    {"_os_threads", os_threads, METH_NOARGS, "The identifiers of this interpreter's OS threads."},
     {"_is_micro", is_micro, METH_NOARGS, "Whether a micro-thread runs, not an OS thread's own code."},
     {"_referrers", referrers, METH_VARARGS,
      "_referrers(objects, all): a list of (referrer, object) for each reference from a member of all, "

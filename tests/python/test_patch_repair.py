@@ -313,3 +313,20 @@ def test_lock_of_a_running_function_is_left():
     assert {type(lock) for lock in other} == {threading.Lock}
     print("ok")
     """)
+
+
+def test_patching_beside_other_interpreters_touches_none_of_their_frames():
+    check_script("""
+        from microthread import interpreters, patch
+        def nap(begun):
+            import microthread
+            begun.send(None)
+            microthread.sleep(100)
+        receiver, sender = interpreters.create_channel()
+        others = [interpreters.create() for _ in range(2)]
+        handles = [other.spawn(nap, sender) for other in others]
+        receiver.recv(), receiver.recv()
+        patch.threading()
+        patch.undo()
+        print("ok")
+    """)

@@ -46,7 +46,7 @@ def _times_held(lock: Any) -> int:
 
 def _is_alone() -> bool:
     """Whether there is no other OS thread than this one and our workers."""
-    return len(sys._current_frames()) <= 1 + len(_workers._workers)
+    return len(_core._os_threads()) <= 1 + len(_workers._workers)
 
 
 def _new_local(old: Any) -> Any:

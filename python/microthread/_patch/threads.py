@@ -96,7 +96,7 @@ _early: dict[int, Any] = {}  # OS threads that were there before: their identifi
 
 def note_os_threads() -> None:
     """Note which OS threads run besides this one: nobody knows what they are about to do."""
-    for ident in sys._current_frames():
+    for ident in _core._os_threads():
         if ident != _real["get_ident"]() and ident not in _workers._idents:
             thread = threading._active.get(ident)
             _early[ident] = thread and weakref.ref(thread)
