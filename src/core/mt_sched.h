@@ -43,6 +43,9 @@ struct mt_hooks {
        Returns 0, or MT_EHOST when one raised; if the wait has ended meanwhile the error must be
        kept for later, and 0 returned, so that what was handed over is not lost. */
     int (*interrupted)(struct mt_sched *sched, const struct mt_wait *wait);
+    /* The wait that MT_EHOST has ended turns out to have succeeded before that, in another OS thread:
+       keep the error for later. Called with that error in force, in the main micro-thread. */
+    void (*postpone)(struct mt_sched *sched);
     /* Nothing of ours can ever wake anyone. Returns true when it has made something ready,
        false to block all the same (another OS thread may do something). */
     bool (*deadlock)(struct mt_sched *sched);

@@ -254,6 +254,8 @@ mt_channel_turn_end(struct mt_channel_turn *turn)
     /* It was posted before the lock was let go of that we have held since; it lies on our stack. */
     while (!turn->is_told)
         mt_mailbox_drain(&turn->sched->mailbox);
+    if (MT_UNLIKELY(turn->wait->result == MT_EHOST))
+        turn->sched->hooks->postpone(turn->sched);
     return turn->winner;
 }
 

@@ -89,6 +89,13 @@ raise_deadlock(struct mtpy_sched *sched, const struct mt_wait *wait)
     return 0;
 }
 
+static void
+hook_postpone(struct mt_sched *core)
+{
+    if (mtpy_thread_throw(mtpy_thread_of(core->current), mtpy_error_take()) < 0)
+        PyErr_WriteUnraisable(NULL);
+}
+
 static int
 hook_interrupted(struct mt_sched *core, const struct mt_wait *wait)
 {
@@ -102,8 +109,7 @@ hook_interrupted(struct mt_sched *core, const struct mt_wait *wait)
         return 0;
     if (wait->result == MT_PENDING)
         return MT_EHOST;
-    if (mtpy_thread_throw(mtpy_thread_of(core->current), mtpy_error_take()) < 0)
-        PyErr_WriteUnraisable(NULL);
+    hook_postpone(core);
     return 0;
 }
 
@@ -186,6 +192,7 @@ static const struct mt_hooks hooks = {
     .drop = hook_drop,
     .check = hook_check,
     .interrupted = hook_interrupted,
+    .postpone = hook_postpone,
     .deadlock = hook_deadlock,
     .poll_begin = hook_poll_begin,
     .poll_end = hook_poll_end,

@@ -383,6 +383,40 @@ receiver_main(void *argument)
     return NULL;
 }
 
+static struct mt_sched *elsewhere;
+
+static void
+interrupt_main(void *argument)
+{
+    (void)argument;
+    mt_thread_interrupt(host.sched->main);
+}
+
+static int
+be_sent_to_and_raise(const struct mt_wait *wait)
+{
+    (void)wait;
+    ck_assert_int_eq(mt_channel_try_send(elsewhere, channel, number(7)), 0);
+    return MT_EHOST;
+}
+
+START_TEST(handler_that_raises_after_the_message_came_keeps_it_for_later)
+{
+    open_channel(1);
+    struct mt_thread main;
+    elsewhere = open_bare(&main);
+    host.on_interrupt = be_sent_to_and_raise;
+    mt_test_spawn(interrupt_main, NULL);
+    struct call call = {0};
+    recv_one(&call);
+    ck_assert_int_eq(call.error, 0);
+    ck_assert_uint_eq(call.value, 7);
+    ck_assert_uint_eq(host.postponed, 1);
+    close_bare(elsewhere, &main);
+    close_channel();
+}
+END_TEST
+
 START_TEST(selects_of_several_os_threads_lose_and_double_nothing)
 {
     for (size_t i = 0; i < CHANNELS; i++)
@@ -425,6 +459,7 @@ check_suite(void)
     tcase_add_test(cases, home_that_is_left_ends_its_waits);
     tcase_add_test(cases, seats_say_who_has_an_end);
     tcase_add_test(cases, every_allocation_may_fail);
+    tcase_add_test(cases, handler_that_raises_after_the_message_came_keeps_it_for_later);
     suite_add_tcase(suite, cases);
     TCase *threads = tcase_create("threads"); /* no stack is switched: ThreadSanitizer can follow */
     tcase_set_timeout(threads, 60);

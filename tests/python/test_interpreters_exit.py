@@ -91,7 +91,7 @@ one.spawn({work})
 two.spawn(nap)
 sleep(0.02)
 print('ok')
-""", timeout=60)
+""", timeout=60, options=("-W", "ignore::SyntaxWarning"))  # 3.14 advises against that `finally`
 
 
 def test_exits_drawn_by_lot_are_clean():

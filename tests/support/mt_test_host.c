@@ -82,6 +82,13 @@ interrupted(struct mt_sched *sched, const struct mt_wait *wait)
     return host.on_interrupt ? host.on_interrupt(wait) : 0;
 }
 
+static void
+postpone(struct mt_sched *sched)
+{
+    ck_assert_ptr_eq(sched->current, sched->main);
+    host.postponed++;
+}
+
 static bool
 deadlock(struct mt_sched *sched)
 {
@@ -120,6 +127,7 @@ mt_test_try_open(const struct mt_reactor_ops *ops)
         .drop = drop,
         .check = check,
         .interrupted = interrupted,
+        .postpone = postpone,
         .deadlock = deadlock,
         .poll_begin = poll_begin,
         .poll_end = poll_end,

@@ -36,6 +36,7 @@ struct mt_test_host {
     unsigned polls_ended;           /* calls of poll_end */
     unsigned dropped;               /* calls of drop */
     unsigned deadlocks;             /* calls of the deadlock hook */
+    unsigned postponed;             /* calls of the postpone hook */
     bool (*on_deadlock)(void);      /* NULL: no; what the hook returns */
     int (*on_interrupt)(const struct mt_wait *wait); /* NULL: 0; what interrupted returns */
     void (*on_drop)(struct mt_test_thread *thread);  /* NULL: nothing */
