@@ -78,9 +78,9 @@ PATIENCE = 5.0  # seconds that one may keep the loop to itself at exit before th
 
 def tell_who_holds_exit(watch: Any) -> None:
     """An OS thread: say on sys.stderr who keeps the others from leaving, and where it is."""
-    from traceback import StackSummary
-
     for thread, seconds, frames in watch:
+        from traceback import StackSummary  # not before: it costs more than most exits
+
         head = f"exit waits for micro-thread {thread.name} (id {thread.id}), which has kept the loop for"
         if sys.stderr is not None:
             sys.stderr.write(f"{head} {seconds:.1f} s:\n{''.join(StackSummary.extract(frames).format())}")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import importlib._bootstrap as bootstrap
 from _collections import deque  # importing collections costs every program's start
-from _thread import RLock  # the real one, whatever microthread.patch puts there
+from _thread import RLock, get_ident  # the real ones, whatever microthread.patch puts there
 
 from microthread import _core
 
@@ -27,6 +27,7 @@ class ModuleLock:
         self.name = name
         self._guard = RLock()  # for the fields; never held over a wait
         self._owner: int | None = None  # id of the micro-thread that loads the module
+        self._home = 0  # and its OS thread
         self._depth = 0
         self._waiters: deque[_core.deferred] = deque()
 
@@ -47,7 +48,7 @@ class ModuleLock:
         while True:
             with self._guard:
                 if self._owner is None or self._owner == me:
-                    self._owner = me
+                    self._owner, self._home = me, get_ident()
                     self._depth += 1
                     return True
                 if self._is_circular(me):
@@ -55,6 +56,8 @@ class ModuleLock:
                 turn = _core.deferred()
                 self._waiters.append(turn)
                 _waits[me] = self
+                is_elsewhere = self._home != get_ident()
+            _core._expect_wake(is_elsewhere)
             try:
                 turn.wait()
             except BaseException:
@@ -65,6 +68,7 @@ class ModuleLock:
                         self._wake_next()  # our turn came too late: it is another one's
                 raise
             finally:
+                _core._expect_wake(-is_elsewhere)
                 del _waits[me]
 
     def release(self) -> None:

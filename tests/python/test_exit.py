@@ -388,3 +388,22 @@ def test_all_that_is_thrown_into_main_at_exit_is_shown():
     """)
     assert "ValueError: one" in done.stderr and "LookupError: two" in done.stderr
     assert "micro_thread main" in done.stderr
+
+
+def test_clean_up_at_exit_imports_what_another_os_thread_is_loading(tmp_path):
+    (tmp_path / "slowly.py").write_text("import time\ntime.sleep(0.3)\nwhole = 'ok'\n")
+    check_script(f"""
+        import sys, threading, time, microthread
+        sys.path.insert(0, {str(tmp_path)!r})
+        threading.Thread(target=__import__, args=("slowly",), daemon=True).start()
+        while "slowly" not in sys.modules:
+            time.sleep(0.001)
+        def leave():
+            try:
+                microthread.sleep(10)
+            finally:
+                import slowly
+                print(slowly.whole)
+        microthread.spawn(leave)
+        microthread.sleep(0)
+    """)
