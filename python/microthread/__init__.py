@@ -96,6 +96,7 @@ __all__ = [
     "take_from",
     "threads",
     "timeout",
+    "trace",
     "wait_all",
     "wait_future",
     "wait_readable",
@@ -133,6 +134,7 @@ _LATER = {
     "open": "_files",
     "parallel_map": "_several",
     "slow_hook": "_slow",
+    "trace": "_trace",
     "wait_all": "_several",
     "wait_future": "_several",
 }

@@ -7,19 +7,30 @@ from types import ModuleType, TracebackType
 from typing import Any, NoReturn
 
 USAGE = """\
-usage: python -m microthread script.py [argument ...]
-       python -m microthread -m module [argument ...]
-       python -m microthread -c code [argument ...]
+usage: python -m microthread [--trace FILE] script.py [argument ...]
+       python -m microthread [--trace FILE] -m module [argument ...]
+       python -m microthread [--trace FILE] -c code [argument ...]
        python -m microthread --help | --version
 
 Run a Python program with the standard library patched: its blocking calls become
-waits of a micro-thread, and its threads are micro-threads.
+waits of a micro-thread, and its threads are micro-threads. With --trace, write a
+timeline of these to FILE, for https://ui.perfetto.dev or chrome://tracing.
 """
+
+
+trace_path = ""  # where --trace says that the timeline goes
 
 
 def main() -> None:
     """Run what the command line names, as python itself would."""
+    global trace_path
     arguments = sys.argv[1:]
+    if arguments and arguments[0].partition("=")[0] == "--trace":
+        option, equals, trace_path = arguments.pop(0).partition("=")
+        if not equals and arguments:
+            trace_path = arguments.pop(0)
+        if not trace_path:
+            fail("argument expected for the --trace option")
     if not arguments:
         fail("there is no program to run")
     first = arguments[0]
@@ -112,9 +123,14 @@ def compile_or_exit(source: str | bytes, name: str) -> Any:
 
 def prepare() -> dict[str, Any]:
     """Patch, and make a new __main__; returns its namespace."""
-    from microthread import patch
+    from microthread import _core, patch
 
     patch.all()
+    if trace_path:
+        try:
+            _core._begin_trace(trace_path)  # ends with the interpreter
+        except OSError as error:
+            fail(f"cannot write the trace to {trace_path!r}: {error.strerror}")
     import builtins
 
     new = ModuleType("__main__")

@@ -16,6 +16,7 @@
 #include "python/mtpy_shared.h"
 #include "python/mtpy_socket.h"
 #include "python/mtpy_sync.h"
+#include "python/mtpy_trace.h"
 
 #include "base/mt_alloc.h"
 #include "io/mt_io.h"
@@ -303,10 +304,15 @@ core_shut_down(PyObject *module, PyObject *unused)
     (void)unused;
     struct mtpy_state *state = mtpy_state_of(module);
     PyThreadState *tstate = PyThreadState_Get();
-    for (struct mtpy_sched *sched = state->scheds; sched; sched = sched->next)
-        if (sched->tstate == tstate)
-            return mtpy_sched_shut_down(sched) < 0 ? NULL : Py_NewRef(Py_None);
-    Py_RETURN_NONE;
+    struct mtpy_sched *sched = state->scheds;
+    while (sched && sched->tstate != tstate)
+        sched = sched->next;
+    int failed = sched ? mtpy_sched_shut_down(sched) : 0;
+    PyObject *pending = failed ? mtpy_error_take() : NULL;
+    failed |= mtpy_trace_end(state);
+    if (pending)
+        mtpy_error_raise(pending);
+    return failed ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *
@@ -433,6 +439,7 @@ module_exec(PyObject *module)
         add_type(module, &state->ends_type, &mtpy_ends_spec) < 0 ||
         PyModule_AddFunctions(module, mtpy_stdio_functions) < 0 ||
         PyModule_AddFunctions(module, mtpy_look_functions) < 0 ||
+        PyModule_AddFunctions(module, mtpy_trace_functions) < 0 ||
         PyModule_AddFunctions(module, mtpy_file_functions) < 0 ||
         add_type(module, &state->guard_type, &mtpy_guard_spec) < 0 ||
         PyModule_AddFunctions(module, mtpy_patch_functions) < 0 ||

@@ -11,6 +11,7 @@
 #include "python/mtpy_owner.h"
 #include "python/mtpy_scope.h"
 #include "python/mtpy_shared.h"
+#include "python/mtpy_trace.h"
 
 #include "group/mt_global.h"
 #include "io/mt_file.h"
@@ -57,7 +58,10 @@ hook_resume(struct mt_sched *core, struct mt_stack *stack)
 static void
 hook_run(struct mt_sched *core, struct mt_thread *thread, int error)
 {
-    mtpy_thread_run(mtpy_sched_of(core), mtpy_thread_of(thread), error);
+    struct mtpy_sched *sched = mtpy_sched_of(core);
+    mtpy_thread_run(sched, mtpy_thread_of(thread), error);
+    if (MT_UNLIKELY(sched->tracer != NULL))
+        mtpy_trace_note_finish(sched, mtpy_thread_of(thread));
 }
 
 static void
@@ -184,7 +188,7 @@ hook_deadlock(struct mt_sched *core)
     return core->ready_head != NULL;
 }
 
-static const struct mt_hooks hooks = {
+const struct mt_hooks mtpy_sched_hooks = {
     .enter = hook_enter,
     .leave = hook_leave,
     .resume = hook_resume,
@@ -198,11 +202,26 @@ static const struct mt_hooks hooks = {
     .poll_end = hook_poll_end,
 };
 
+const struct mt_hooks mtpy_sched_tracing_hooks = {
+    .enter = mtpy_trace_enter,
+    .leave = mtpy_trace_leave,
+    .resume = mtpy_trace_resume,
+    .run = hook_run,
+    .drop = hook_drop,
+    .check = hook_check,
+    .interrupted = hook_interrupted,
+    .postpone = hook_postpone,
+    .deadlock = hook_deadlock,
+    .poll_begin = mtpy_trace_poll_begin,
+    .poll_end = mtpy_trace_poll_end,
+};
+
 /* ---- life ---- */
 
 static void
 unlink_sched(struct mtpy_sched *sched)
 {
+    mtpy_trace_sched_ends(sched);
     struct mtpy_sched **link = &sched->state->scheds;
     while (*link && *link != sched)
         link = &(*link)->next;
@@ -293,7 +312,7 @@ fill_sched(struct mtpy_sched *sched)
     sched->random = (uint32_t)sched->serial;
     int error = mt_sched_new(
         &(struct mt_sched_config){
-            .hooks = &hooks,
+            .hooks = &mtpy_sched_hooks,
             .reactor_ops = &mt_reactor_ev,
             .host = sched,
             .host_size = mtpy_vm_host_size,
@@ -323,6 +342,8 @@ fill_sched(struct mtpy_sched *sched)
     if (!failed) {
         PyCapsule_SetDestructor(capsule, capsule_destroyed);
         sched->fault_home = mt_fault_open(mtpy_fault_explain, &mtpy_sched_here);
+        if (mtpy_trace_sched_begins(sched) < 0)
+            PyErr_Clear(); /* then the file lacks this one */
     }
     Py_DECREF(capsule);
     return failed;
@@ -482,6 +503,7 @@ mtpy_sched_after_fork(struct mtpy_state *state)
     mtpy_sched_here = here;
     mtpy_owner_after_fork(state, here ? here->core : NULL);
     mtpy_capi_after_fork(state);
+    mtpy_trace_after_fork(state, here);
     if (!here)
         return 0;
     here->next = NULL;

@@ -15,9 +15,11 @@ struct mt_files;
 struct mt_owner;
 struct mt_pipe;
 struct mt_realm;
+struct mt_trace;
 struct mt_workers;
 struct mtpy_scope;
 struct mtpy_sched;
+struct mtpy_tracer;
 
 /* Types, exceptions and names; the same order in this struct, in mtpy_state_traverse() and in
    mtpy_state_clear(), which one list sees to. */
@@ -98,6 +100,8 @@ struct mtpy_state {
     struct mt_list ends;       /* struct mtpy_end: the ends of channels that are open here */
     int64_t interpreter_id;
     struct mt_realm *realm;    /* whose interpreter this is; NULL: nobody's. Outlives the interpreter */
+    struct mt_trace *trace;    /* the timeline that is being written; NULL: none. Owned */
+    uint32_t trace_number;     /* how many there were */
     size_t service_threads;    /* OS threads of our own worker pool; they wake nobody by themselves */
 };
 
@@ -118,6 +122,7 @@ struct mtpy_sched {
     struct mt_fault_home *fault_home; /* explains overflows of stacks; or NULL */
     struct mt_files *files;    /* NULL until a file is used; owned */
     struct mt_workers *workers; /* for C functions that block; NULL until there is one; owned */
+    struct mtpy_tracer *tracer; /* while there is a trace; else NULL. Owned */
     int signal_fd;             /* CPython's wake-up descriptor while polling; -1: no signals here */
     uint64_t watched_turns;    /* the next three are the watch's: core->turns when it looked last */
     mt_time watched_since;     /* since when it is that, monotonic ns; 0: not looked at */
@@ -207,6 +212,7 @@ struct mtpy_thread {
     uint32_t scope;            /* which run() it is below; 0: none */
     uint8_t outcome;           /* enum mtpy_outcome; set before core says done */
     uint8_t exits_swallowed;   /* MicroThreadExit at exit, raised again so often */
+    uint8_t traced;            /* the trace that knows its name, or 0 */
     bool is_cancelled : 1;     /* Cancelled comes at each wait from now on */
     bool is_exiting : 1;       /* MicroThreadExit comes at each wait from now on */
     bool is_fetched : 1;       /* its exception went to somebody */

@@ -4,6 +4,7 @@
    mtpy_thread_view.c. */
 #include "python/mtpy_gc.h"
 #include "python/mtpy_group.h"
+#include "python/mtpy_trace.h"
 
 #include <structmember.h>
 
@@ -36,7 +37,7 @@ alloc_thread(PyTypeObject *type)
     self->extra = NULL;
     self->scope = 0;
     self->outcome = MTPY_OUTCOME_NONE;
-    self->exits_swallowed = 0;
+    self->exits_swallowed = self->traced = 0;
     self->is_cancelled = self->is_exiting = self->is_fetched = false;
     self->is_member = self->is_queued = self->is_deaf = false;
     return self;
@@ -73,6 +74,8 @@ mtpy_thread_launch(struct mtpy_sched *sched, struct mtpy_thread *self)
     if (MT_UNLIKELY(sched->is_exiting))
         self->is_exiting = true; /* too late: it never runs */
     mt_sched_spawn(sched->core, &self->core);
+    if (MT_UNLIKELY(sched->tracer != NULL))
+        mtpy_trace_note_spawn(sched, self);
 }
 
 struct mtpy_thread *

@@ -36,6 +36,7 @@ set_name(PyObject *object, PyObject *value, void *unused)
     if (!extra)
         return -1;
     Py_XSETREF(extra->name, Py_NewRef(value));
+    ((struct mtpy_thread *)object)->traced = 0;
     return 0;
 }
 
