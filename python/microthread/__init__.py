@@ -2,6 +2,7 @@
 """Plain, blocking Python code, run by the million in one OS thread: micro-threads and pipes."""
 
 import sys as _sys
+from os import environ as _environ
 
 from microthread import _core
 from microthread._core import (
@@ -85,6 +86,7 @@ __all__ = [
     "run",
     "run_blocking",
     "select",
+    "serve_top",
     "shield",
     "sleep",
     "slow_hook",
@@ -133,6 +135,7 @@ _LATER = {
     "local": "_sync",
     "open": "_files",
     "parallel_map": "_several",
+    "serve_top": "_serving",
     "slow_hook": "_slow",
     "trace": "_trace",
     "wait_all": "_several",
@@ -151,3 +154,9 @@ def __getattr__(name: str):
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+if "MICROTHREAD_TOP" in _environ and _environ["MICROTHREAD_TOP"] not in ("", "0"):
+    from microthread import _serving
+
+    _serving.serve_from_the_start()

@@ -19,9 +19,9 @@ mtpy_thread_by_id(struct mtpy_state *state, uint64_t id)
 }
 
 /* Started, unfinished ones, the main one first; with_ending: those, too, that are done but for their
-   callbacks. New list, or NULL. */
+   callbacks; no more than `most`. New list, or NULL. */
 static PyObject *
-list_threads(const struct mtpy_sched *sched, bool with_ending)
+list_threads(const struct mtpy_sched *sched, bool with_ending, Py_ssize_t most)
 {
     PyObject *list = PyList_New(0);
     if (!list)
@@ -37,6 +37,8 @@ list_threads(const struct mtpy_sched *sched, bool with_ending)
             continue;
         if (!with_ending && mtpy_thread_of(thread)->outcome != MTPY_OUTCOME_NONE)
             continue;
+        if (PyList_GET_SIZE(list) >= most)
+            break;
         if (PyList_Append(list, (PyObject *)mtpy_thread_of(thread)) < 0)
             goto failed;
     }
@@ -51,7 +53,7 @@ look_threads(PyObject *module, PyObject *unused)
 {
     (void)unused;
     struct mtpy_sched *sched = mtpy_sched_get(mtpy_state_of(module));
-    return sched ? list_threads(sched, false) : NULL;
+    return sched ? list_threads(sched, false, PY_SSIZE_T_MAX) : NULL;
 }
 
 static PyObject *
@@ -62,7 +64,7 @@ look_all_threads(PyObject *module, PyObject *unused)
     PyObject *result = PyList_New(0);
     int was_enabled = PyGC_Disable(); /* a finalizer could end an OS thread's scheduler */
     for (struct mtpy_sched *sched = state->scheds; result && sched; sched = sched->next) {
-        PyObject *threads = list_threads(sched, true);
+        PyObject *threads = list_threads(sched, true, PY_SSIZE_T_MAX);
         PyObject *pair = threads ? Py_BuildValue("(kN)", sched->tstate->thread_id, threads) : NULL;
         if (!pair || PyList_Append(result, pair) < 0)
             Py_CLEAR(result);
@@ -144,6 +146,43 @@ look_stats(PyObject *module, PyObject *unused)
         "stacks", (Py_ssize_t)stacks, "stack_bytes", (Py_ssize_t)bytes);
 }
 
+/* New dict, or NULL. */
+static PyObject *
+describe_loop(const struct mtpy_sched *sched, Py_ssize_t most)
+{
+    const struct mt_sched *core = sched->core;
+    PyObject *threads = list_threads(sched, true, most);
+    size_t running = core->current->state == MT_THREAD_RUNNING;
+    return !threads ? NULL : Py_BuildValue(
+        "{s:k,s:k,s:n,s:n,s:n,s:K,s:K,s:K,s:K,s:N}", "ident", sched->tstate->thread_id, "os_thread",
+        sched->tstate->native_thread_id, "threads", (Py_ssize_t)core->live_count, "ready",
+        (Py_ssize_t)core->ready_count, "waiting",
+        (Py_ssize_t)(core->live_count - core->ready_count - running), "spawned",
+        (unsigned long long)core->spawned, "switches", (unsigned long long)core->switches, "turns",
+        (unsigned long long)atomic_load(&core->turns), "polls", (unsigned long long)core->polls,
+        "micro_threads", threads);
+}
+
+static PyObject *
+look_loops(PyObject *module, PyObject *most)
+{
+    Py_ssize_t number = PyLong_AsSsize_t(most);
+    PyObject *result = number == -1 && PyErr_Occurred() ? NULL : PyList_New(0);
+    int was_enabled = PyGC_Disable(); /* a finalizer could end an OS thread's scheduler */
+    struct mtpy_sched *sched = mtpy_state_of(module)->scheds;
+    for (; result && sched; sched = sched->next) {
+        PyObject *loop = describe_loop(sched, number);
+        if (!loop || PyList_Append(result, loop) < 0)
+            Py_CLEAR(result);
+        Py_XDECREF(loop);
+    }
+    if (result && PyList_Reverse(result) < 0) /* the oldest first */
+        Py_CLEAR(result);
+    if (was_enabled)
+        PyGC_Enable();
+    return result;
+}
+
 PyMethodDef mtpy_look_functions[] = {
     {"threads", look_threads, METH_NOARGS,
      "threads()\n--\n\n"
@@ -157,6 +196,8 @@ PyMethodDef mtpy_look_functions[] = {
      "counted; stack_bytes: address space that is mapped for stacks."},
     {"_all_threads", look_all_threads, METH_NOARGS,
      "[(OS thread's ident, its micro-threads), ...] of this interpreter, with those in their callbacks."},
+    {"_loops", look_loops, METH_O,
+     "A dict for each OS thread of this interpreter: counts, and the first few micro-threads."},
     {"_wait_of", look_wait, METH_O,
      "(text, how, id): what a micro-thread waits for; which one alone can end that, and by what."},
     {"_frames_of", look_frames, METH_O, "[(frame, line number), ...], the outermost first."},
