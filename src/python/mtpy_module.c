@@ -14,6 +14,7 @@
 #include "python/mtpy_pipe.h"
 #include "python/mtpy_select.h"
 #include "python/mtpy_shared.h"
+#include "python/mtpy_slice.h"
 #include "python/mtpy_socket.h"
 #include "python/mtpy_sync.h"
 #include "python/mtpy_trace.h"
@@ -449,7 +450,7 @@ module_exec(PyObject *module)
         add_type(module, &state->shield_type, &mtpy_shield_spec) < 0 ||
         add_type(module, &state->group_type, &mtpy_group_spec) < 0 ||
         add_type(module, &state->case_type, &mtpy_case_spec) < 0 ||
-        mtpy_watch_add_type(module) < 0)
+        mtpy_watch_add_type(module) < 0 || mtpy_slice_add_type(module) < 0)
         return -1;
     state->member_type = (PyTypeObject *)PyType_FromModuleAndSpec(
         module, &mtpy_member_spec, (PyObject *)state->thread_type);
