@@ -126,11 +126,15 @@ class SSLSocket(_standard.SSLSocket, _sockets.socket):
     def sendall(self, data: _Any, flags: int = 0) -> None:
         """Send all of it."""
         if self._sslobj is None or flags:
-            return super().sendall(data, flags)
+            super().sendall(data, flags)
+            return
+        sent = 0
+        if type(data) is bytes and data:
+            sent = self.write(data)
+            if sent == len(data):
+                return
         with memoryview(data) as view, view.cast("B") as rest:
-            size = len(rest)
-            sent = self.write(rest) if size else 0
-            while sent < size:
+            while sent < len(rest):
                 sent += self.send(rest[sent:])
 
     def unwrap(self) -> _Any:
