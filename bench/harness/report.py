@@ -173,7 +173,7 @@ def page(results, picture=None):
     if picture:
         lines += [f"![Every workload and case, a bar for each peer]({picture})", ""]
     lines += ["## What must hold", "", *markdown([["target", "at most", "measured", ""], *targets.rows(results)]), "",
-              filled(f"Against the minimum of all rounds. {targets.ELSEWHERE}"), ""]
+              filled(f"Against the minimum of all rounds where it does not say median. {targets.ELSEWHERE}"), ""]
     pinning = "pinned to one CPU, the load generator to another, where it polls without sleeping" \
         if machine["cpus"] > 1 else "all on the only CPU"
     lines += [READING.format(rounds=f"{options['rounds']} rounds" if options["rounds"] > 1 else "one round",

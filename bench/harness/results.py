@@ -44,6 +44,11 @@ class Results:
         found = [each[detail] for each in entry["details"] if detail in each]
         return min(found) if found else None
 
+    def median(self, workload, case, peer=OURS):
+        """The median of all rounds; None when not measured."""
+        entry = self.entry(workload, case, peer)
+        return entry["median"] if entry is not None and entry["samples"] else None
+
     def cases(self, workload):
         return list(dict.fromkeys(e["case"] for e in self.data["results"] if e["workload"] == workload))
 
