@@ -19,11 +19,11 @@
 
 enum { ACTORS = 3, CHANNELS = 2, MESSAGES = 16, STACK = 64 * 1024, DEPTH = 400 };
 
-/* Switches away from an actor that could go on, by the number of actors. Sanitizers are slow, and
-   ThreadSanitizer has nothing to find in one OS thread. */
+/* Switches away from an actor that could go on, by the number of actors. Sanitizers are slow, and so
+   are stacks exchanged by system calls; ThreadSanitizer has nothing to find in one OS thread. */
 #if defined(MT_TSAN)
 enum { OF_TWO = 0, OF_THREE = 0 };
-#elif defined(MT_ASAN)
+#elif defined(MT_ASAN) || defined(MT_SLOW_SWITCH)
 enum { OF_TWO = 3, OF_THREE = 1 };
 #else
 enum { OF_TWO = 5, OF_THREE = 3 };
