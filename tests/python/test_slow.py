@@ -179,6 +179,7 @@ def test_hook_that_raises_is_shown_and_the_watch_goes_on():
 
 def test_threshold_can_be_changed_and_unset(reports):
     microthread.slow_threshold = 60
+    reports.clear()  # of what went on before this test
     spawn(block, LONG).wait()
     microthread.slow_threshold = None
     spawn(block, LONG).wait()
@@ -191,6 +192,7 @@ def test_threshold_can_be_changed_and_unset(reports):
 
 def test_what_lasted_before_it_was_set_does_not_count(reports):
     microthread.slow_threshold = None
+    reports.clear()  # of what went on before this test
     block(0.16)
     microthread.slow_threshold = 0.15
     block(0.02)
