@@ -115,7 +115,7 @@ print("ok")
 def test_interpreters_leave_nothing_behind_that_cpython_does_not(body):
     # By CPython itself, for each; 3.12 and 3.13 keep all that it has allocated, and count its blocks.
     leaked = 60_000 if sys.version_info >= (3, 14) else 5_000_000 if sys.version_info >= (3, 12) else 3_000_000
-    blocks = 40 * 5000 if (3, 12) <= sys.version_info < (3, 14) else 500
+    blocks = 40 * 10_000 if (3, 12) <= sys.version_info < (3, 14) else 500
     check_script(START + f"""
 def cycle(n):
     for _ in range(n):
