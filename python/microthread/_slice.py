@@ -3,14 +3,13 @@
 
 import _signal
 import _thread
-import atexit
 import gc
 import opcode
 import os
-from collections.abc import Callable
 from typing import Any
 
-from microthread import _core, _workers
+from microthread import _core
+from microthread._helper import Helper
 
 LEAST, MOST = 0.001, 3600.0  # seconds
 
@@ -53,13 +52,13 @@ def is_home() -> bool:
 
 
 class Slicer:
-    """The time slice, and the helper that goes with it."""
+    """The time slice, and the OS thread that goes with it."""
 
     def __init__(self) -> None:
         self.seconds: float | None = None
-        self.helper: Any = None
+        self.slice: Any = None
         self.signal = 0
-        self.joins: list[Callable[[], object]] = []
+        self.helper = Helper(self.stop, self.start_again)
 
     def set(self, seconds: float | None) -> None:
         """Begin, change or end it."""
@@ -73,12 +72,11 @@ class Slicer:
         self.stop()
         self.seconds = seconds
         if seconds is not None:
-            helper = _core._Slicer(seconds, self.signal, _BOUNDARIES)
-            _signal.signal(self.signal, helper.preempt)  # and stays: one may be on its way
-            gc.callbacks.insert(0, helper.note_gc)
-            gc.callbacks.append(helper.note_gc)
-            self.joins.append(_workers._start(helper.run))  # also under patch.threading()
-            self.helper = helper
+            self.slice = _core._Slicer(seconds, self.signal, _BOUNDARIES)
+            _signal.signal(self.signal, self.slice.preempt)  # and stays: one may be on its way
+            gc.callbacks.insert(0, self.slice.note_gc)
+            gc.callbacks.append(self.slice.note_gc)
+            self.helper.run(self.slice.run)
 
     def prepare(self) -> None:
         """Find a signal that nobody uses. It is never sent; its number is what CPython asks for."""
@@ -88,28 +86,17 @@ class Slicer:
         else:
             raise RuntimeError("set_timeslice() needs a real-time signal that has no handler")
         self.signal = number
-        atexit.register(self.end)
-        os.register_at_fork(after_in_child=self.start_again)
 
     def stop(self) -> None:
-        if self.helper is not None:
-            self.helper.stop()
+        if self.slice is not None:
+            self.slice.stop()
             for _ in range(2):
-                if self.helper.note_gc in gc.callbacks:
-                    gc.callbacks.remove(self.helper.note_gc)
-            self.helper = None
-
-    def end(self) -> None:
-        """At exit: no OS thread may be left when the interpreter goes."""
-        self.stop()
-        for join in self.joins:
-            join()
-        self.joins.clear()
+                if self.slice.note_gc in gc.callbacks:
+                    gc.callbacks.remove(self.slice.note_gc)
+            self.slice = None
 
     def start_again(self) -> None:
-        """In the child of a fork, which has no other OS threads."""
-        self.joins.clear()
-        if self.helper is not None:
+        if self.slice is not None:
             self.set(self.seconds)
 
 

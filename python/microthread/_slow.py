@@ -5,15 +5,13 @@ While the threshold is set an OS thread watches from outside, since who keeps th
 look. It sleeps in the core without the GIL.
 """
 
-import atexit
-import os
 import sys
-from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from microthread import _core, _workers
+from microthread import _core
 from microthread._core import micro_thread
+from microthread._helper import Helper
 
 if TYPE_CHECKING:
     from traceback import StackSummary
@@ -69,41 +67,24 @@ class Watcher:
     def __init__(self) -> None:
         self.threshold: float | None = None
         self.watch: Any = None
-        self.joins: list[Callable[[], object]] = []
-        self.is_prepared = False
+        self.helper = Helper(self.stop, self.start_again)
 
     def set(self, threshold: float | None) -> None:
         """Begin, change or end watching."""
         watch = None if threshold is None else _core._Watch(threshold)
         if watch is not None:
-            self.start(watch)
+            import traceback  # noqa: F401 - not in the first report, which would come late
+
+            self.helper.run(lambda: watch_loops(watch))
         self.stop()
         self.watch, self.threshold = watch, threshold
-
-    def start(self, watch: Any) -> None:
-        import traceback  # noqa: F401 - not in the first report, which would come late
-
-        if not self.is_prepared:
-            atexit.register(self.end)
-            os.register_at_fork(after_in_child=self.start_again)
-            self.is_prepared = True
-        self.joins.append(_workers._start(lambda: watch_loops(watch)))  # also under patch.threading()
 
     def stop(self) -> None:
         if self.watch is not None:
             self.watch.stop()
             self.watch = None
 
-    def end(self) -> None:
-        """At exit: no OS thread may be left when the interpreter goes."""
-        self.stop()
-        for join in self.joins:
-            join()
-        self.joins.clear()
-
     def start_again(self) -> None:
-        """In the child of a fork, which has no other OS threads."""
-        self.joins.clear()
         if self.watch is not None:
             self.watch = None
             self.set(self.threshold)

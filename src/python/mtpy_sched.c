@@ -188,30 +188,25 @@ hook_deadlock(struct mt_sched *core)
     return core->ready_head != NULL;
 }
 
+/* Those that a trace does not take the place of. */
+#define COMMON_HOOKS \
+    .run = hook_run, .drop = hook_drop, .check = hook_check, .interrupted = hook_interrupted, \
+    .postpone = hook_postpone, .deadlock = hook_deadlock
+
 const struct mt_hooks mtpy_sched_hooks = {
+    COMMON_HOOKS,
     .enter = hook_enter,
     .leave = hook_leave,
     .resume = hook_resume,
-    .run = hook_run,
-    .drop = hook_drop,
-    .check = hook_check,
-    .interrupted = hook_interrupted,
-    .postpone = hook_postpone,
-    .deadlock = hook_deadlock,
     .poll_begin = hook_poll_begin,
     .poll_end = hook_poll_end,
 };
 
 const struct mt_hooks mtpy_sched_tracing_hooks = {
+    COMMON_HOOKS,
     .enter = mtpy_trace_enter,
     .leave = mtpy_trace_leave,
     .resume = mtpy_trace_resume,
-    .run = hook_run,
-    .drop = hook_drop,
-    .check = hook_check,
-    .interrupted = hook_interrupted,
-    .postpone = hook_postpone,
-    .deadlock = hook_deadlock,
     .poll_begin = mtpy_trace_poll_begin,
     .poll_end = mtpy_trace_poll_end,
 };
