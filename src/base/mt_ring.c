@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Growth of the ring; the hot operations are in the header. */
+/* Life and growth of the ring; the hot operations are in the header. */
 #include "base/mt_ring.h"
 
 #include "base/mt_alloc.h"
@@ -20,6 +20,18 @@ mt_ring_fini(struct mt_ring *ring)
     if (ring->slots != &ring->single)
         mt_alloc_free(ring->slots);
     mt_ring_init(ring);
+}
+
+void
+mt_ring_swap(struct mt_ring *a, struct mt_ring *b)
+{
+    struct mt_ring kept = *a;
+    *a = *b;
+    *b = kept;
+    if (a->slots == &b->single)
+        a->slots = &a->single;
+    if (b->slots == &a->single)
+        b->slots = &b->single;
 }
 
 int

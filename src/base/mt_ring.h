@@ -20,6 +20,10 @@ mt_ring_init(struct mt_ring *ring);
 void
 mt_ring_fini(struct mt_ring *ring);
 
+/* Exchange what is inside two of them. */
+void
+mt_ring_swap(struct mt_ring *a, struct mt_ring *b);
+
 /* Double the slots. Returns 0 or MT_ENOMEM, and then nothing has changed. */
 int
 mt_ring_grow(struct mt_ring *ring);

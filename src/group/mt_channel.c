@@ -2,8 +2,8 @@
 /* A message goes straight to a waiting receiver; a waiting sender's moves up as soon as there is room. So
    receivers wait only while nothing is inside, and senders only while it is full.
 
-   Lock order: a wait in several channels locks them by rising address; everybody else holds one lock
-   at a time. Waking a scheduler is a system call and made after the lock is let go of. */
+   Lock order: a wait in several channels locks them by rising address, and of each one `taking` before
+   `lock`; everybody else holds locks of one channel at a time. Waking a scheduler is a system call and made after the lock is let go of. */
 #include "group/mt_channel.h"
 
 #include "base/mt_alloc.h"
@@ -27,6 +27,39 @@ static inline bool
 is_usable(const struct mt_channel *channel)
 {
     return MT_LIKELY(channel->forks == mt_global_forks());
+}
+
+static inline bool
+is_unbounded(const struct mt_channel *channel)
+{
+    return channel->capacity == MT_CHANNEL_UNBOUNDED;
+}
+
+static void
+lock_all(struct mt_channel *channel)
+{
+    if (is_unbounded(channel))
+        pthread_mutex_lock(&channel->taking);
+    pthread_mutex_lock(&channel->lock);
+}
+
+static void
+unlock_all(struct mt_channel *channel)
+{
+    pthread_mutex_unlock(&channel->lock);
+    if (is_unbounded(channel))
+        pthread_mutex_unlock(&channel->taking);
+}
+
+/* Under all locks: take the oldest message out. Returns whether there was one. */
+static bool
+pop(struct mt_channel *channel, void **message)
+{
+    struct mt_ring *ring = channel->taken.count ? &channel->taken : &channel->messages;
+    if (!ring->count)
+        return false;
+    *message = mt_ring_pop(ring);
+    return true;
 }
 
 /* ---- telling the waiter ---- */
@@ -78,7 +111,7 @@ wake(struct mt_sched *sched)
         mt_sched_post_end(sched);
 }
 
-/* ---- one step, under the lock ---- */
+/* ---- one step, under the lock; to receive, under all ---- */
 
 static int
 step_send(struct mt_sched *here, struct mt_channel *channel, void *message,
@@ -101,9 +134,7 @@ static int
 step_recv(struct mt_sched *here, struct mt_channel *channel, void **message,
           struct mt_sched **sleeper)
 {
-    bool is_inside = channel->messages.count > 0;
-    if (is_inside)
-        *message = mt_ring_pop(&channel->messages);
+    bool is_inside = pop(channel, message);
     struct mt_channel_case *sender = claim_first(channel, MT_CHANNEL_SEND);
     if (sender && is_inside) {
         int error = mt_ring_push(&channel->messages, sender->message);
@@ -140,15 +171,36 @@ mt_channel_try_send(struct mt_sched *sched, struct mt_channel *channel, void *me
     return error;
 }
 
+/* Under `taking` of an unbounded one, when nothing is taken. Returns 0, MT_EEMPTY or MT_ECLOSED. */
+static int
+take_over(struct mt_channel *channel)
+{
+    pthread_mutex_lock(&channel->lock);
+    mt_ring_swap(&channel->messages, &channel->taken);
+    bool is_open = channel->open[MT_CHANNEL_SEND] > 0;
+    pthread_mutex_unlock(&channel->lock);
+    return channel->taken.count ? 0 : is_open ? MT_EEMPTY : MT_ECLOSED;
+}
+
 int
 mt_channel_try_recv(struct mt_sched *sched, struct mt_channel *channel, void **message)
 {
     if (!is_usable(channel))
         return MT_ECLOSED;
     struct mt_sched *sleeper = NULL;
-    pthread_mutex_lock(&channel->lock);
-    int error = step_recv(sched, channel, message, &sleeper);
-    pthread_mutex_unlock(&channel->lock);
+    int error = 0;
+    if (is_unbounded(channel)) {
+        pthread_mutex_lock(&channel->taking);
+        if (channel->taken.count == 0)
+            error = take_over(channel);
+        if (!error)
+            *message = mt_ring_pop(&channel->taken);
+        pthread_mutex_unlock(&channel->taking);
+    } else {
+        pthread_mutex_lock(&channel->lock);
+        error = step_recv(sched, channel, message, &sleeper);
+        pthread_mutex_unlock(&channel->lock);
+    }
     wake(sleeper);
     return error;
 }
@@ -218,7 +270,7 @@ mt_channel_turn_begin(struct mt_channel_turn *turn)
     }
     for (struct mt_channel_case *its = turn->cases; its; before = its, its = its->next)
         if (is_first_of(before, its))
-            pthread_mutex_lock(&its->channel->lock);
+            lock_all(its->channel);
     for (struct mt_channel_case *its = turn->cases; its && !done; its = its->next) {
         its->result = step(turn->sched, its, &sleeper);
         if (its->result != MT_EFULL && its->result != MT_EEMPTY)
@@ -232,7 +284,7 @@ mt_channel_turn_begin(struct mt_channel_turn *turn)
     /* From the first unlock on others may claim the turn, but none of what is read here changes. */
     for (struct mt_channel_case *its = turn->cases; its; before = its, its = its->next)
         if (is_first_of(before, its))
-            pthread_mutex_unlock(&its->channel->lock);
+            unlock_all(its->channel);
     wake(sleeper);
     return done;
 }
@@ -329,7 +381,9 @@ mt_channel_new(size_t capacity, void (*drop)(void *message))
     if (!channel)
         return NULL;
     pthread_mutex_init(&channel->lock, NULL);
+    pthread_mutex_init(&channel->taking, NULL);
     mt_ring_init(&channel->messages);
+    mt_ring_init(&channel->taken);
     for (int side = 0; side < 2; side++) {
         mt_list_init(&channel->waiters[side]);
         mt_list_init(&channel->seats[side]);
@@ -348,11 +402,15 @@ mt_channel_unref(struct mt_channel *channel)
 {
     if (atomic_fetch_sub_explicit(&channel->refs, 1, memory_order_acq_rel) > 1)
         return;
-    while (channel->messages.count)
-        channel->drop(mt_ring_pop(&channel->messages));
+    void *message;
+    while (pop(channel, &message))
+        channel->drop(message);
     mt_ring_fini(&channel->messages);
-    if (is_usable(channel))
+    mt_ring_fini(&channel->taken);
+    if (is_usable(channel)) {
         pthread_mutex_destroy(&channel->lock);
+        pthread_mutex_destroy(&channel->taking);
+    }
     mt_alloc_free(channel);
 }
 
@@ -366,6 +424,15 @@ mt_channel_open(struct mt_channel *channel, enum mt_channel_side side)
     pthread_mutex_unlock(&channel->lock);
 }
 
+static bool
+pop_locked(struct mt_channel *channel, void **message)
+{
+    lock_all(channel);
+    bool is_inside = pop(channel, message);
+    unlock_all(channel);
+    return is_inside;
+}
+
 void
 mt_channel_close(struct mt_channel *channel, enum mt_channel_side side)
 {
@@ -377,13 +444,10 @@ mt_channel_close(struct mt_channel *channel, enum mt_channel_side side)
     struct mt_channel_case *waiter;
     while (is_last && (waiter = claim_first(channel, other(side))))
         wake(notify(NULL, waiter, MT_ECLOSED));
-    while (is_last && side == MT_CHANNEL_RECV && channel->messages.count) {
-        void *message = mt_ring_pop(&channel->messages);
-        pthread_mutex_unlock(&channel->lock);
-        channel->drop(message); /* it may hold ends of channels */
-        pthread_mutex_lock(&channel->lock);
-    }
     pthread_mutex_unlock(&channel->lock);
+    void *message = NULL;
+    while (is_last && side == MT_CHANNEL_RECV && pop_locked(channel, &message))
+        channel->drop(message); /* it may hold ends of channels */
 }
 
 void
@@ -445,8 +509,8 @@ mt_channel_count(struct mt_channel *channel)
 {
     if (!is_usable(channel))
         return 0;
-    pthread_mutex_lock(&channel->lock);
-    size_t count = channel->messages.count;
-    pthread_mutex_unlock(&channel->lock);
+    lock_all(channel);
+    size_t count = channel->taken.count + channel->messages.count;
+    unlock_all(channel);
     return count;
 }

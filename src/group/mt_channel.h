@@ -2,6 +2,10 @@
 /* A FIFO of messages between micro-threads of any OS threads. One lock for each channel, a queue, and
    for either side a list of those who wait, oldest first; a wait names the scheduler to wake.
 
+   In an unbounded channel senders wait for nothing, so receivers need to know of them only when there
+   is nothing inside: they take over what was sent, all at once, into a second queue with a lock of its
+   own. A memory line that two cores write in turns costs more than all the rest of a message.
+
    Whoever can serve a waiter claims its turn, hands over, and has it told: by a letter to its
    scheduler, which is woken only if it sleeps; straight away if that is the caller's own. A wait may
    stand in several channels at once and in lists of its own scheduler: the turn is what only one of
@@ -38,7 +42,7 @@ struct mt_channel_seat {
 
 struct mt_channel {
     pthread_mutex_t lock;         /* for all that follows up to seats */
-    struct mt_ring messages;      /* sent, not yet received; owned */
+    struct mt_ring messages;      /* sent, not yet received or taken over; owned */
     struct mt_list waiters[2];    /* struct mt_channel_case, by side */
     struct mt_list seats[2];      /* struct mt_channel_seat, by side */
     size_t open[2];               /* open ends: those with a seat, and those inside messages */
@@ -47,6 +51,9 @@ struct mt_channel {
     _Atomic size_t refs;
     uint64_t id;                  /* unique in the process */
     uint32_t forks;               /* of the process when it was made; another one now: all is lost */
+    char apart[64];               /* what follows is in no memory line of the others */
+    pthread_mutex_t taking;       /* for taken; acquired before lock. Only of an unbounded one */
+    struct mt_ring taken;         /* taken over: older than all of messages; owned */
 };
 
 /* ---- waits ---- */

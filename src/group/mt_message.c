@@ -99,15 +99,104 @@ mt_message_attach(struct mt_message *message, struct mt_body *body)
     return message->body_count++;
 }
 
+static void
+drop_bodies(struct mt_message *message)
+{
+    for (uint32_t i = 0; i < message->body_count; i++)
+        mt_body_unref(message->bodies[i]);
+    mt_alloc_free(message->bodies);
+}
+
 void
 mt_message_free(struct mt_message *message)
 {
     if (!message)
         return;
-    for (uint32_t i = 0; i < message->body_count; i++)
-        mt_body_unref(message->bodies[i]);
-    mt_alloc_free(message->bodies);
+    drop_bodies(message);
     if (message->capacity >= SPARE_LEAST && message->capacity <= SPARE_MOST)
         message = atomic_exchange(&spare, message);
     mt_alloc_free(message);
+}
+
+/* ---- small messages ---- */
+
+enum { CHAIN = 32, DEPOT_MOST = 64 * CHAIN }; /* messages */
+
+/* What caches have too many of, linked by next. Chains are put in front, and all are taken at once, so
+   that nobody looks behind a first one that another has taken meanwhile. */
+static _Atomic(struct mt_message *) depot;
+static atomic_uint depot_count; /* about */
+
+static void
+free_chain(struct mt_message *message)
+{
+    while (message) {
+        struct mt_message *next = message->next;
+        mt_alloc_free(message);
+        message = next;
+    }
+}
+
+struct mt_message *
+mt_message_take(struct mt_message_cache *cache)
+{
+    struct mt_message *message = cache->given;
+    if (message) {
+        cache->given = message->next;
+        cache->given_count--;
+    } else {
+        if (!cache->taken && atomic_load_explicit(&depot, memory_order_relaxed)) {
+            cache->taken = atomic_exchange_explicit(&depot, NULL, memory_order_acquire);
+            atomic_store_explicit(&depot_count, 0, memory_order_relaxed);
+        }
+        message = cache->taken;
+        if (!message)
+            return mt_message_new(MT_MESSAGE_SMALL);
+        cache->taken = message->next;
+    }
+    *message = (struct mt_message){.capacity = MT_MESSAGE_SMALL};
+    return message;
+}
+
+/* Let others have what was given. */
+static void
+pass_on(struct mt_message_cache *cache)
+{
+    struct mt_message *chain = cache->given;
+    cache->given = NULL;
+    cache->given_count = 0;
+    if (atomic_load_explicit(&depot_count, memory_order_relaxed) >= DEPOT_MOST) {
+        free_chain(chain);
+        return;
+    }
+    struct mt_message *front = atomic_load_explicit(&depot, memory_order_relaxed);
+    do
+        cache->first->next = front;
+    while (!atomic_compare_exchange_weak_explicit(&depot, &front, chain, memory_order_release,
+                                                  memory_order_relaxed));
+    atomic_fetch_add_explicit(&depot_count, CHAIN, memory_order_relaxed);
+}
+
+void
+mt_message_give(struct mt_message_cache *cache, struct mt_message *message)
+{
+    if (message->capacity != MT_MESSAGE_SMALL) {
+        mt_message_free(message);
+        return;
+    }
+    drop_bodies(message);
+    message->next = cache->given;
+    if (!message->next)
+        cache->first = message;
+    cache->given = message;
+    if (++cache->given_count == CHAIN)
+        pass_on(cache);
+}
+
+void
+mt_message_cache_fini(struct mt_message_cache *cache)
+{
+    free_chain(cache->given);
+    free_chain(cache->taken);
+    *cache = (struct mt_message_cache){0};
 }

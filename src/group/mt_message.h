@@ -77,4 +77,32 @@ mt_message_attach(struct mt_message *message, struct mt_body *body);
 void
 mt_message_free(struct mt_message *message);
 
+/* ---- small messages ----
+
+   A stream of messages is made in one OS thread and freed in another, and then both stand in line for
+   the lock of the C library's heap, and sleep. So each side has a cache, and those given back come to
+   the other one by the chain. */
+
+enum { MT_MESSAGE_SMALL = 200 }; /* bytes */
+
+/* For whoever holds one lock, such as an interpreter's GIL. All zero at first. */
+struct mt_message_cache {
+    struct mt_message *given; /* back here, the last one first */
+    struct mt_message *first; /* of those, the one that was given first */
+    unsigned given_count;
+    struct mt_message *taken; /* from other caches, not used yet */
+};
+
+/* An empty message of MT_MESSAGE_SMALL bytes, or NULL. */
+struct mt_message *
+mt_message_take(struct mt_message_cache *cache);
+
+/* As mt_message_free(), but a small one is kept for mt_message_take(). */
+void
+mt_message_give(struct mt_message_cache *cache, struct mt_message *message);
+
+/* Free what it keeps. It is empty after that and may be used again. */
+void
+mt_message_cache_fini(struct mt_message_cache *cache);
+
 #endif

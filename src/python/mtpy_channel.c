@@ -174,15 +174,7 @@ mtpy_end_raise(const struct mtpy_end *self, int error)
     return NULL;
 }
 
-/* ---- for select and the views ---- */
-
-PyObject *
-mtpy_end_read(struct mtpy_state *state, struct mt_message *message)
-{
-    PyObject *object = mtpy_clone_decode(state, message);
-    mt_message_free(message);
-    return object;
-}
+/* ---- for the views ---- */
 
 bool
 mtpy_channel_is_hopeful(struct mtpy_state *state, const struct mt_clause *clause)

@@ -56,10 +56,6 @@ mtpy_channel_describe(const struct mt_clause *clause);
 int
 mtpy_end_check_open(const struct mtpy_end *self);
 
-/* The object of a message, which is freed. New, or NULL with an exception. */
-PyObject *
-mtpy_end_read(struct mtpy_state *state, struct mt_message *message);
-
 /* Raise for an error of a wait on an end. Returns NULL. */
 PyObject *
 mtpy_end_raise(const struct mtpy_end *self, int error);

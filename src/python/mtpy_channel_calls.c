@@ -129,7 +129,7 @@ recv_object(struct mtpy_end *self, mt_time timeout, PyObject **object)
         error = mt_channel_recv(sched->core, self->core, &message,
                                 mt_sched_deadline(sched->core, timeout), &self->home);
     }
-    if (!error && !(*object = mtpy_end_read(state, message)))
+    if (!error && !(*object = mtpy_clone_decode(state, message)))
         error = MT_EHOST;
     return error;
 }

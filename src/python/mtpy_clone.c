@@ -9,9 +9,7 @@ core_clone(PyObject *module, PyObject *object)
     struct mt_message *message;
     if (mtpy_clone_encode(state, object, &message) < 0)
         return NULL;
-    PyObject *copy = mtpy_clone_decode(state, message);
-    mt_message_free(message);
-    return copy;
+    return mtpy_clone_decode(state, message);
 }
 
 /* For tests: a message as a number, which any interpreter of the process can read, once. */
@@ -30,9 +28,7 @@ core_decode(PyObject *module, PyObject *number)
     struct mt_message *message = PyLong_AsVoidPtr(number);
     if (!message)
         return NULL;
-    PyObject *copy = mtpy_clone_decode(mtpy_state_of(module), message);
-    mt_message_free(message);
-    return copy;
+    return mtpy_clone_decode(mtpy_state_of(module), message);
 }
 
 /* ---- the registry ---- */

@@ -15,8 +15,8 @@
 int
 mtpy_clone_encode(struct mtpy_state *state, PyObject *object, struct mt_message **message);
 
-/* Make the object of a message, which stays the caller's; it may be read once only. New, or NULL with
-   CloneError, its cause chained, MemoryError, or what is no Exception. */
+/* Make the object of a message, which is gone after it. New, or NULL with CloneError, its cause chained,
+   MemoryError, or what is no Exception. */
 PyObject *
 mtpy_clone_decode(struct mtpy_state *state, struct mt_message *message);
 

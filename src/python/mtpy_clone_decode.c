@@ -432,5 +432,6 @@ mtpy_clone_decode(struct mtpy_state *state, struct mt_message *message)
     result = pop(&decoder);
 done:
     fini(&decoder);
+    mt_message_give(&state->messages, message);
     return result;
 }

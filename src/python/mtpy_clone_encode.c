@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Deeper is an endless __reduce__, not data. */
-enum { FIRST_CAPACITY = 200, MOST_FRAMES = 1 << 20 };
+enum { MOST_FRAMES = 1 << 20 };
 
 /* ---- bytes ---- */
 
@@ -526,13 +526,13 @@ encode(struct mtpy_state *state, PyObject *object,
 {
     struct mtpy_encoder encoder;
     encoder.state = state;
-    encoder.message = mt_message_new(FIRST_CAPACITY);
+    encoder.message = mt_message_take(&state->messages);
     if (!encoder.message) {
         PyErr_NoMemory();
         return -1;
     }
     encoder.at = encoder.message->bytes;
-    encoder.end = encoder.at + FIRST_CAPACITY;
+    encoder.end = encoder.at + MT_MESSAGE_SMALL;
     encoder.frames = encoder.few_frames;
     encoder.frames_capacity = MTPY_FEW_FRAMES;
     encoder.depth = 0;
@@ -551,7 +551,7 @@ encode(struct mtpy_state *state, PyObject *object,
         mtpy_encoder_explain(&encoder);
     fini(&encoder);
     if (done < 0) {
-        mt_message_free(encoder.message);
+        mt_message_give(&state->messages, encoder.message);
         return -1;
     }
     encoder.message->size = (size_t)(encoder.at - encoder.message->bytes);

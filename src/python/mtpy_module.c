@@ -510,6 +510,7 @@ module_free(void *module)
     mtpy_owner_fini(mtpy_state_of(module));
     mtpy_channel_close_all(mtpy_state_of(module));
     (void)module_clear(module);
+    mt_message_cache_fini(&mtpy_state_of(module)->messages);
     if (mtpy_state_of(module)->scheds_lock)
         PyThread_free_lock(mtpy_state_of(module)->scheds_lock);
 }

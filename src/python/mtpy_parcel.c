@@ -55,9 +55,7 @@ parcel_open(PyObject *object, PyObject *unused)
         PyErr_SetString(PyExc_ValueError, "the parcel has been opened already");
         return NULL;
     }
-    PyObject *result = mtpy_clone_decode(mtpy_state_by_type(Py_TYPE(object)), message);
-    mt_message_free(message);
-    return result;
+    return mtpy_clone_decode(mtpy_state_by_type(Py_TYPE(object)), message);
 }
 
 static void

@@ -123,7 +123,7 @@ static PyObject *
 finish_channel(struct selection *selection, struct entry *entry, struct mt_message *message)
 {
     if (entry->kind == MTPY_CASE_RECEIVING)
-        return mtpy_end_read(selection->sched->state, message);
+        return mtpy_clone_decode(selection->sched->state, message);
     entry->message = NULL; /* it is the channel's */
     return Py_NewRef(Py_None);
 }

@@ -455,9 +455,7 @@ core_clone_buffer(PyObject *module, PyObject *object)
     struct mt_message *message;
     if (mtpy_clone_encode_buffer(state, object, &message) < 0)
         return NULL;
-    PyObject *view = mtpy_clone_decode(state, message);
-    mt_message_free(message);
-    return view;
+    return mtpy_clone_decode(state, message);
 }
 
 static PyMethodDef shared_functions[] = {

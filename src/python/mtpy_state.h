@@ -9,6 +9,7 @@
 
 #include "base/mt_error.h"
 #include "core/mt_sched.h"
+#include "group/mt_message.h"
 
 struct mt_fault_home;
 struct mt_files;
@@ -95,6 +96,7 @@ struct mtpy_state {
     Py_ssize_t socket_kind;
     Py_ssize_t socket_proto;
     PyObject *clone_words[MTPY_WORDS]; /* short ASCII strs read lately from messages; owned, or NULL */
+    struct mt_message_cache messages;
     struct mt_owner *owner;    /* of what others use and give back; NULL until there is something */
     struct mt_list handles;    /* struct mt_api_deferred: those that have not let go of us */
     struct mt_list ends;       /* struct mtpy_end: the ends of channels that are open here */

@@ -95,6 +95,35 @@ START_TEST(fini_readies_it_for_use_again)
 }
 END_TEST
 
+START_TEST(rings_exchange_what_is_inside)
+{
+    for (size_t of_a = 0; of_a < 4; of_a++) {
+        for (size_t of_b = 0; of_b < 4; of_b++) {
+            struct mt_ring a, b;
+            mt_ring_init(&a);
+            mt_ring_init(&b);
+            for (size_t i = 0; i < of_a; i++)
+                ck_assert_int_eq(mt_ring_push(&a, value(i)), 0);
+            for (size_t i = 0; i < of_b; i++)
+                ck_assert_int_eq(mt_ring_push(&b, value(10 + i)), 0);
+            mt_ring_swap(&a, &b);
+            ck_assert_uint_eq(a.count, of_b);
+            ck_assert_uint_eq(b.count, of_a);
+            ck_assert_int_eq(mt_ring_push(&a, value(20)), 0);
+            ck_assert_int_eq(mt_ring_push(&b, value(30)), 0);
+            for (size_t i = 0; i < of_b; i++)
+                ck_assert_ptr_eq(mt_ring_pop(&a), value(10 + i));
+            for (size_t i = 0; i < of_a; i++)
+                ck_assert_ptr_eq(mt_ring_pop(&b), value(i));
+            ck_assert_ptr_eq(mt_ring_pop(&a), value(20));
+            ck_assert_ptr_eq(mt_ring_pop(&b), value(30));
+            mt_ring_fini(&a);
+            mt_ring_fini(&b);
+        }
+    }
+}
+END_TEST
+
 Suite *
 check_suite(void)
 {
@@ -105,6 +134,7 @@ check_suite(void)
     tcase_add_test(tests, one_value_costs_no_allocation);
     tcase_add_test(tests, failed_growth_changes_nothing);
     tcase_add_test(tests, fini_readies_it_for_use_again);
+    tcase_add_test(tests, rings_exchange_what_is_inside);
     suite_add_tcase(suite, tests);
     return suite;
 }

@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ACTORS = 3, CHANNELS = 2, MESSAGES = 16, STACK = 64 * 1024, DEPTH = 400 };
+enum { ACTORS = 3, CHANNELS = 2, LOCKS = 2 * CHANNELS, MESSAGES = 16, STACK = 64 * 1024, DEPTH = 400 };
 
 /* Switches away from an actor that could go on, by the number of actors. Sanitizers are slow, and so
    are stacks exchanged by system calls; ThreadSanitizer has nothing to find in one OS thread. */
@@ -67,7 +67,7 @@ static const void *explorer_bottom; /* of its stack, for a sanitizer; NULL: unkn
 static size_t explorer_size;
 
 static struct mt_channel *channels[CHANNELS];
-static pthread_mutex_t *held[CHANNELS];     /* locks that somebody has */
+static pthread_mutex_t *held[LOCKS];        /* locks that somebody has */
 static bool is_sent[ACTORS * MESSAGES];     /* by message: its sender was told that it has gone */
 static unsigned arrivals[ACTORS * MESSAGES]; /* received or dropped */
 
@@ -87,13 +87,20 @@ point(void)
         switch_to_explorer();
 }
 
+/* Where this lock, or room (NULL), is in held; or LOCKS. */
+static int
+place_of(const pthread_mutex_t *lock)
+{
+    int place = 0;
+    while (place < LOCKS && held[place] != lock)
+        place++;
+    return place;
+}
+
 static bool
 is_held(const pthread_mutex_t *lock)
 {
-    for (int i = 0; i < CHANNELS; i++)
-        if (held[i] == lock)
-            return true;
-    return false;
+    return place_of(lock) < LOCKS;
 }
 
 static int
@@ -105,7 +112,7 @@ step_lock(pthread_mutex_t *lock)
         here->wanted = NULL;
     }
     MUST(!is_held(lock));
-    held[held[0] != NULL] = lock;
+    held[place_of(NULL)] = lock;
     return 0;
 }
 
@@ -113,7 +120,7 @@ static int
 step_unlock(pthread_mutex_t *lock)
 {
     MUST(is_held(lock));
-    held[held[1] == lock] = NULL;
+    held[place_of(lock)] = NULL;
     return 0;
 }
 
@@ -209,6 +216,8 @@ static void
 note_received(uintptr_t message, int channel, int error)
 {
     MUST(error == 0 || error == MT_EEMPTY || error == MT_ECLOSED || error == MT_ETIMEDOUT);
+    MUST(error != MT_ECLOSED || !channels[channel]->open[MT_CHANNEL_RECV] ||
+         channels[channel]->taken.count == 0);
     if (error)
         return;
     uintptr_t *last = &here->last[message / MESSAGES][channel];
@@ -374,12 +383,13 @@ check_quiet(void)
     }
     for (int i = 0; i < CHANNELS; i++) {
         struct mt_channel *channel = channels[i];
-        MUST(channel->open[MT_CHANNEL_RECV] || channel->messages.count == 0);
+        size_t count = channel->messages.count + channel->taken.count;
+        MUST(channel->open[MT_CHANNEL_RECV] || count == 0);
         bool is_receiver = !mt_list_is_empty(&channel->waiters[MT_CHANNEL_RECV]);
         bool is_sender = !mt_list_is_empty(&channel->waiters[MT_CHANNEL_SEND]);
-        MUST(!is_receiver || (channel->messages.count == 0 && channel->open[MT_CHANNEL_SEND]));
-        MUST(!is_sender || (channel->messages.count >= channel->capacity &&
-                                 channel->open[MT_CHANNEL_RECV]));
+        MUST(!is_receiver || (count == 0 && channel->open[MT_CHANNEL_SEND]));
+        MUST(!is_sender ||
+             (count >= channel->capacity && channel->open[MT_CHANNEL_RECV]));
         MUST(!is_receiver || !is_sender ||
                   channel->waiters[0].head.next == channel->waiters[0].head.prev); /* a select's */
     }
@@ -505,6 +515,9 @@ static const struct {
     const char *scripts[ACTORS];
 } cases[] = {
     {"one sends, one receives", {"sasa", "rara"}},
+    {"more than are taken over at once", {"tatata", "yayayaya", "ya"}},
+    {"a select receives what is taken over", {"tatata", "ya?abya"}},
+    {"a receiver closes what is taken over", {"tata", "yada"}},
     {"either may give up", {"SaSa", "RaRa"}},
     {"two send, one receives", {"sa", "sa", "rara"}},
     {"one sends, two receive", {"sasa", "ra", "ra"}},
@@ -541,6 +554,7 @@ check_suite(void)
     Suite *suite = suite_create("channel_steps");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         TCase *group = tcase_create(cases[i].name);
+        tcase_set_timeout(group, 60);
         tcase_add_loop_test(group, every_order_keeps_every_message, (int)i, (int)i + 1);
         suite_add_tcase(suite, group);
     }

@@ -5,6 +5,7 @@
 #include "base/mt_error.h"
 #include "group/mt_message.h"
 
+#include <pthread.h>
 #include <string.h>
 
 struct counted {
@@ -92,6 +93,108 @@ START_TEST(block_is_aligned_and_its_own_body)
 }
 END_TEST
 
+/* ---- small messages ---- */
+
+START_TEST(given_message_is_taken_again_empty)
+{
+    int freed = 0;
+    struct counted counted = {.freed = &freed};
+    mt_body_init(&counted.body, count_free);
+    struct mt_message_cache cache = {0};
+    struct mt_message *message = mt_message_take(&cache);
+    ck_assert_uint_eq(message->capacity, MT_MESSAGE_SMALL);
+    message->size = 7;
+    ck_assert_int_eq(mt_message_attach(message, &counted.body), 0);
+    mt_message_give(&cache, message);
+    ck_assert_int_eq(freed, 1);
+    mt_alloc_fail_nth(1);
+    ck_assert_ptr_eq(mt_message_take(&cache), message);
+    mt_alloc_fail_nth(0);
+    ck_assert_uint_eq(message->size, 0);
+    ck_assert_uint_eq(message->body_count, 0);
+    ck_assert_uint_eq(message->body_capacity, 0);
+    ck_assert_ptr_null(message->bodies);
+    ck_assert_int_eq(mt_message_grow(&message, MT_MESSAGE_SMALL + 1), 0);
+    mt_message_give(&cache, message); /* no small one any more: freed */
+    ck_assert_ptr_null(cache.given);
+    mt_alloc_fail_nth(1);
+    ck_assert_ptr_null(mt_message_take(&cache));
+    mt_message_cache_fini(&cache);
+}
+END_TEST
+
+START_TEST(many_given_reach_another_cache_and_no_more_than_a_bound_is_kept)
+{
+    enum { MANY = 10000 };
+    static struct mt_message *messages[MANY];
+    struct mt_message_cache here = {0}, there = {0};
+    for (int i = 0; i < MANY; i++)
+        messages[i] = mt_message_take(&here);
+    for (int i = 0; i < MANY; i++)
+        mt_message_give(&there, messages[i]);
+    mt_message_cache_fini(&there);
+    int kept = 0;
+    for (;; kept++) {
+        mt_alloc_fail_nth(1);
+        messages[kept] = mt_message_take(&here);
+        mt_alloc_fail_nth(0);
+        if (!messages[kept])
+            break;
+        for (int i = 0; i < kept; i++)
+            ck_assert_ptr_ne(messages[i], messages[kept]);
+    }
+    ck_assert_int_ge(kept, 32);
+    ck_assert_int_le(kept, 4096);
+    while (kept--)
+        mt_message_free(messages[kept]);
+    mt_message_cache_fini(&here);
+}
+END_TEST
+
+/* An OS thread's part: it takes messages and passes them to the next one, which gives them back. */
+enum { GIVERS = 3, ROUNDS = 30000 };
+static _Atomic(struct mt_message *) hands[GIVERS];
+static atomic_int broken; /* messages that somebody else had written in */
+
+static void *
+take_and_give(void *argument)
+{
+    size_t self = (size_t)(uintptr_t)argument;
+    struct mt_message_cache cache = {0};
+    for (int i = 0; i < ROUNDS; i++) {
+        struct mt_message *message = mt_message_take(&cache);
+        memset(message->bytes, (int)self, MT_MESSAGE_SMALL);
+        message->size = self;
+        message = atomic_exchange(&hands[(self + 1) % GIVERS], message);
+        if (message)
+            mt_message_give(&cache, message);
+        message = atomic_exchange(&hands[self], NULL);
+        if (!message)
+            continue;
+        bool is_whole = true; /* ck_assert() itself is no good in other OS threads */
+        for (size_t at = 0; at < MT_MESSAGE_SMALL; at++)
+            is_whole &= message->bytes[at] == message->size;
+        if (!is_whole)
+            atomic_fetch_add(&broken, 1);
+        mt_message_give(&cache, message);
+    }
+    mt_message_cache_fini(&cache);
+    return NULL;
+}
+
+START_TEST(os_threads_exchange_messages_and_each_has_one_owner)
+{
+    pthread_t others[GIVERS];
+    for (size_t i = 0; i < GIVERS; i++)
+        ck_assert_int_eq(pthread_create(&others[i], NULL, take_and_give, (void *)i), 0);
+    for (size_t i = 0; i < GIVERS; i++)
+        ck_assert_int_eq(pthread_join(others[i], NULL), 0);
+    for (size_t i = 0; i < GIVERS; i++)
+        mt_message_free(hands[i]);
+    ck_assert_int_eq(broken, 0);
+}
+END_TEST
+
 Suite *
 check_suite(void)
 {
@@ -101,6 +204,9 @@ check_suite(void)
     tcase_add_test(tests, body_is_freed_with_its_last_reference);
     tcase_add_test(tests, without_memory_nothing_changes);
     tcase_add_test(tests, block_is_aligned_and_its_own_body);
+    tcase_add_test(tests, given_message_is_taken_again_empty);
+    tcase_add_test(tests, many_given_reach_another_cache_and_no_more_than_a_bound_is_kept);
+    tcase_add_test(tests, os_threads_exchange_messages_and_each_has_one_owner);
     suite_add_tcase(suite, tests);
     return suite;
 }
