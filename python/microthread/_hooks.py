@@ -114,5 +114,9 @@ if sys.version_info < (3, 13):
 _imports.install()
 atexit.register(_workers.end)  # after the next one, whose clean-up may need them
 atexit.register(shut_down)
-os.register_at_fork(after_in_child=_core._after_fork)
+os.register_at_fork(
+    before=_core._before_fork,
+    after_in_parent=_core._after_fork_in_parent,
+    after_in_child=_core._after_fork_in_child,
+)
 os.register_at_fork(after_in_child=_workers.forget)

@@ -5,6 +5,7 @@
 #include "python/mtpy_clone.h"
 #include "python/mtpy_ends.h"
 #include "python/mtpy_file.h"
+#include "python/mtpy_fork.h"
 #include "python/mtpy_group.h"
 #include "python/mtpy_interp.h"
 #include "python/mtpy_loop.h"
@@ -317,13 +318,6 @@ core_shut_down(PyObject *module, PyObject *unused)
 }
 
 static PyObject *
-core_after_fork(PyObject *module, PyObject *unused)
-{
-    (void)unused;
-    return mtpy_sched_after_fork(mtpy_state_of(module)) < 0 ? NULL : Py_NewRef(Py_None);
-}
-
-static PyObject *
 core_fail_allocation(PyObject *module, PyObject *nth)
 {
     (void)module;
@@ -382,7 +376,6 @@ static PyMethodDef module_methods[] = {
     {"_mark_service_thread", CAST(core_mark_service_thread), METH_NOARGS, NULL},
     {"_signal_fd", CAST(core_signal_fd), METH_NOARGS, NULL},
     {"_shut_down", CAST(core_shut_down), METH_NOARGS, NULL},
-    {"_after_fork", CAST(core_after_fork), METH_NOARGS, NULL},
     {"_make_socket_type", mtpy_socket_make_type, METH_O, NULL},
     {"_set_socket_class", mtpy_socket_set_class, METH_O, NULL},
     {"_fail_allocation", CAST(core_fail_allocation), METH_O, NULL},
@@ -441,6 +434,7 @@ module_exec(PyObject *module)
         PyModule_AddFunctions(module, mtpy_stdio_functions) < 0 ||
         PyModule_AddFunctions(module, mtpy_look_functions) < 0 ||
         PyModule_AddFunctions(module, mtpy_trace_functions) < 0 ||
+        PyModule_AddFunctions(module, mtpy_fork_functions) < 0 ||
         PyModule_AddFunctions(module, mtpy_file_functions) < 0 ||
         add_type(module, &state->guard_type, &mtpy_guard_spec) < 0 ||
         PyModule_AddFunctions(module, mtpy_patch_functions) < 0 ||

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The scheduler of an OS thread as Python sees it: the hooks of the core, signals, deadlock, exit,
-   fork. */
+/* The scheduler of an OS thread as Python sees it: the hooks of the core, signals, deadlock, exit. */
 #include "python/mtpy_capi.h"
 #include "python/mtpy_channel.h"
 #include "python/mtpy_compat_interp.h"
@@ -282,8 +281,8 @@ is_signal_home(void)
     return PyInterpreterState_Get() == PyInterpreterState_Main() && gettid() == getpid();
 }
 
-static int
-open_signal_fd(struct mtpy_sched *sched)
+int
+mtpy_sched_open_signal_fd(struct mtpy_sched *sched)
 {
     sched->signal_fd = -1;
     if (!is_signal_home())
@@ -320,7 +319,7 @@ fill_sched(struct mtpy_sched *sched)
         mtpy_raise(error);
         return -1;
     }
-    error = open_signal_fd(sched);
+    error = mtpy_sched_open_signal_fd(sched);
     if (error) {
         mtpy_raise(error);
         return -1;
@@ -468,78 +467,4 @@ mtpy_sched_shut_down(struct mtpy_sched *sched)
     report_failed(sched);
     sched->main->is_deaf = sched->is_exiting = sched->is_stuck = false;
     return result;
-}
-
-/* ---- fork ---- */
-
-static void
-abandon_thread(struct mt_thread *core)
-{
-    struct mtpy_thread *thread = mtpy_thread_of(core);
-    thread->outcome = MTPY_OUTCOME_CANCELLED;
-    mtpy_scope_unset_all(thread);
-    if (thread->is_member)
-        mtpy_group_forget((struct mtpy_member *)thread);
-}
-
-int
-mtpy_sched_after_fork(struct mtpy_state *state)
-{
-    struct mtpy_sched *here = NULL;
-    PyThreadState *tstate = PyThreadState_Get();
-    for (struct mtpy_sched *sched = state->scheds; sched; sched = sched->next)
-        if (sched->tstate == tstate)
-            here = sched;
-    mt_global_note_fork();
-    mtpy_interp_after_fork(state);
-    state->scheds = here;
-    state->scheds_lock = NULL; /* it may be held by one that is not there any more */
-    state->service_threads = 0;
-    mtpy_sched_here = here;
-    mtpy_owner_after_fork(state, here ? here->core : NULL);
-    mtpy_capi_after_fork(state);
-    mtpy_trace_after_fork(state, here);
-    if (!here)
-        return 0;
-    here->next = NULL;
-    int error = mt_sched_after_fork(here->core, abandon_thread);
-    if (here->files)
-        mt_files_after_fork(here->files);
-    if (here->workers)
-        mt_workers_abandon(here->workers);
-    here->workers = NULL;
-    if (mtpy_thread_current(here) != here->main) /* the old one's reference goes with the dead */
-        here->main = (struct mtpy_thread *)Py_NewRef(mtpy_thread_current(here));
-    if (!error)
-        error = open_signal_fd(here);
-    if (error) {
-        mtpy_raise(error);
-        return -1;
-    }
-    mtpy_group_drop_queues(mtpy_thread_current(here));
-    mt_sched_drop_dead(here->core);
-    return 0;
-}
-
-void
-mtpy_sched_end_child(struct mtpy_sched *sched, PyObject *result)
-{
-    PyObject *exception = result ? NULL : mtpy_error_take();
-    mtpy_vm_abandon(sched->tstate, sched->core->main_stack);
-    Py_XDECREF(result);
-    if (exception && mtpy_scope_matches(exception, sched->state->MicroThreadExit))
-        Py_CLEAR(exception); /* it ends in silence */
-    if (!sched->is_os_main) {
-        /* CPython 3.13 and later crash in Py_Exit() when the first OS thread is not there. */
-        PyObject *hooks = PyImport_ImportModule("microthread._hooks");
-        Py_XDECREF(PyObject_CallMethod(hooks, "end_child", "O", exception ? exception : Py_None));
-        PyErr_Print();
-        _exit(1);
-    }
-    if (exception) {
-        mtpy_error_raise(exception);
-        PyErr_Print(); /* a SystemExit ends the process here, with its status */
-    }
-    Py_Exit(exception ? 1 : 0);
-    abort();
 }

@@ -128,6 +128,7 @@ struct mtpy_sched {
     int signal_fd;             /* CPython's wake-up descriptor while polling; -1: no signals here */
     uint64_t watched_turns;    /* the next three are the watch's: core->turns when it looked last */
     mt_time watched_since;     /* since when it is that, monotonic ns; 0: not looked at */
+    pid_t forking;             /* while handlers of fork() run: the parent's process id or less; else 0 */
     bool is_slow_told;         /* and that has been reported */
     bool is_service;           /* of an OS thread that is one of service_threads */
     bool is_os_main;           /* made in the process's first OS thread */
@@ -363,13 +364,10 @@ mtpy_state_unlock_scheds(struct mtpy_state *state);
 int
 mtpy_sched_shut_down(struct mtpy_sched *sched);
 
-/* In the child of a fork. Returns 0 or -1 with an exception. */
+/* Have signals wake the loop, if this OS thread is the one that handles them. Returns 0 or an error,
+   MT_EHOST with an exception. */
 int
-mtpy_sched_after_fork(struct mtpy_state *state);
-
-/* The forked micro-thread's function has returned or raised: end the process. */
-_Noreturn void
-mtpy_sched_end_child(struct mtpy_sched *sched, PyObject *result);
+mtpy_sched_open_signal_fd(struct mtpy_sched *sched);
 
 /* ---- arguments and errors ---- */
 

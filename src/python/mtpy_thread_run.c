@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A micro_thread's function runs, what became of it, and who hears of it. */
+#include "python/mtpy_fork.h"
 #include "python/mtpy_group.h"
 
 static bool
@@ -138,7 +139,7 @@ mtpy_thread_run(struct mtpy_sched *sched, struct mtpy_thread *self, int error)
         value = call_function(self);
     }
     if (MT_UNLIKELY(&self->core == sched->core->main))
-        mtpy_sched_end_child(sched, value);
+        mtpy_fork_end_child(sched, value);
     if (MT_LIKELY(value != NULL)) {
         self->core.done.value = value;
         self->outcome = MTPY_OUTCOME_VALUE;

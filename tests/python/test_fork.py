@@ -337,3 +337,56 @@ def test_child_of_one_that_was_told_to_leave_ends_in_silence(in_os_thread):
             main()
     """)
     assert done.stdout == "status 0\n" and done.stderr == "" and done.returncode == 0
+
+
+@pytest.mark.parametrize("wait", ["yield_now()", "sleep(0.02)", "lock.acquire(timeout=0.02)", "Event().wait(0.02)"])
+def test_handler_that_waits_before_ours_finds_the_others_gone(wait):
+    done = run_script(f"""
+        import os, sys, warnings
+        warnings.simplefilter("ignore")
+        def in_child():
+            {wait}
+            print("handler", len(threads()), current() is threads()[0], flush=True)
+        os.register_at_fork(before=lambda: print("before", flush=True), after_in_child=in_child)
+        from microthread import Event, Lock, current, sleep, spawn, threads, yield_now
+        lock = Lock()
+        lock.acquire()
+        parent = os.getpid()
+        def other():
+            while not is_over:
+                sleep(0)
+                assert os.getpid() == parent
+        def work():
+            pid = os.fork()
+            sleep(0.001)
+            if pid == 0:
+                print("child", len(threads()), flush=True)
+                return
+            print("status", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        is_over = False
+        spawn(other)
+        spawn(work).wait()
+        is_over = True
+        spawn(work).wait()
+        print(len(threads()))
+    """, timeout=20)
+    one = "before\nhandler 1 True\nchild 1\nstatus 0\n"
+    assert (done.stdout, done.stderr, done.returncode) == (one + one + "1\n", "", 0)
+
+
+def test_fork_that_fails_leaves_all_as_it_was():
+    check("""
+    import resource
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    if os.getuid() == 0:
+        os.setuid(65534)
+    def other():
+        sleep(0.01)
+        return 7
+    thread = spawn(other)
+    try:
+        os.fork()
+    except BlockingIOError:
+        print("no child")
+    print(thread.wait())
+    """, "no child\n7\n")
