@@ -13,6 +13,7 @@ import sys
 from time import monotonic
 from typing import Any
 
+from gunicorn.sock import ssl_context
 from gunicorn.workers.base_async import AsyncWorker
 
 from microthread import BoundedSemaphore, Event, _core, move_on_after, patch, sleep, spawn
@@ -28,6 +29,7 @@ class Worker(AsyncWorker):
         patch.all()
         for each in self.sockets:
             each.sock = _socket.socket(fileno=each.sock.detach())
+        self._tls = ssl_context(self.cfg) if self.cfg.is_ssl else None
         self._leave = Event()
         self._handlers: set[_core.micro_thread] = set()
         super().init_process()
@@ -95,6 +97,17 @@ class Worker(AsyncWorker):
 
     def _serve(self, listener: Any, client: Any, address: Any) -> None:
         client.settimeout(None)
+        if self._tls is not None:
+            try:
+                client = self._tls.wrap_socket(
+                    client,
+                    server_side=True,
+                    suppress_ragged_eofs=self.cfg.suppress_ragged_eofs,
+                    do_handshake_on_connect=self.cfg.do_handshake_on_connect,
+                )
+            except OSError as error:
+                self.log.debug("TLS with %s: %s", address, error)
+                return
         self.handle(listener, client, address)
 
     def _wait_for_handlers(self, seconds: float) -> None:

@@ -4,8 +4,11 @@
 import contextlib
 import http.client
 import os
+import pathlib
 import re
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -16,6 +19,7 @@ import pytest
 # 20.1 and earlier cannot run on CPython 3.12 and later.
 pytest.importorskip("gunicorn", "21", reason="gunicorn 21 or later is not installed")
 
+PEM = str(pathlib.Path(__file__).with_name("data") / "localhost.pem")
 LIMIT = 30  # seconds for anything to come about
 APP = '''
 import os, time
@@ -45,13 +49,14 @@ class Server:
         command = [sys.executable, "-m", "gunicorn", "-k", "microthread.gunicorn.Worker", "-b", "127.0.0.1:0",
                    "--graceful-timeout", "10", "--keep-alive", "5", *options, "served:app"]
         environment = dict(os.environ, HOME=str(folder), PYTHONDONTWRITEBYTECODE="1")
+        self.is_tls = "--certfile" in options
         self.log = ""
         self.changed = threading.Condition()
         self.child = subprocess.Popen(command, cwd=folder, env=environment, text=True,
                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.reader = threading.Thread(target=self.read)
         self.reader.start()
-        self.port = int(self.await_log(r"Listening at: http://127\.0\.0\.1:(\d+)")[1])
+        self.port = int(self.await_log(r"Listening at: https?://127\.0\.0\.1:(\d+)")[1])
         self.get()  # one that boots still does not hear signals
 
     def write(self, version):
@@ -69,6 +74,9 @@ class Server:
             return re.search(pattern, self.log)
 
     def connect(self):
+        if self.is_tls:
+            return http.client.HTTPSConnection("localhost", self.port, timeout=LIMIT,
+                                               context=ssl.create_default_context(cafile=PEM))
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT)
 
     def get(self, path="/"):
@@ -204,3 +212,21 @@ def test_idle_connection_is_closed_after_keep_alive(serve):
         connection.sock.settimeout(LIMIT)
         assert connection.sock.recv(1) == b""
     assert server.stop() == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--do-handshake-on-connect",)])
+def test_tls_with_slow_and_wrong_clients_beside(serve, options):
+    server = serve("--certfile", PEM, *options)
+    with socket.create_connection(("127.0.0.1", server.port)), \
+            socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT) as wrong:
+        wrong.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            assert b"200 OK" not in wrong.recv(1000)
+        results, seconds = in_parallel(5, lambda: server.get("/slow"))
+        assert [status for status, _ in results] == [200] * 5 and seconds < 2.4
+        with contextlib.closing(server.connect()) as connection:
+            for size in (0, 5, 100_000):
+                connection.request("POST", "/echo", bytes(size))
+                assert connection.getresponse().read() == bytes(size)
+    assert server.stop() == 0, server.log
+    assert "Traceback" not in server.log
