@@ -100,7 +100,7 @@ def show(measured):
             for peer in measured.peers(name):
                 entry = measured.entry(name, case, peer)
                 why = entry["skipped"] or entry["error"]
-                print(f"    {peer:18}{why if not entry['samples'] else report.cell(entry)}")
+                print(f"    {peer:24}{why if not entry['samples'] else report.cell(entry)}")
 
 
 def main():

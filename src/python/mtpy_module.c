@@ -446,6 +446,15 @@ module_exec(PyObject *module)
         add_type(module, &state->case_type, &mtpy_case_spec) < 0 ||
         mtpy_watch_add_type(module) < 0 || mtpy_slice_add_type(module) < 0)
         return -1;
+    PyObject *signals = PyImport_ImportModule("_signal");
+    state->getsignal = signals ? PyObject_GetAttrString(signals, "getsignal") : NULL;
+    state->ctrl_c_handler =
+        signals ? PyObject_GetAttrString(signals, "default_int_handler") : NULL;
+    state->quiet_handlers = PyDict_New();
+    Py_XDECREF(signals);
+    if (!state->getsignal || !state->ctrl_c_handler || !state->quiet_handlers ||
+        PyModule_AddObjectRef(module, "_quiet_handlers", state->quiet_handlers) < 0)
+        return -1;
     state->member_type = (PyTypeObject *)PyType_FromModuleAndSpec(
         module, &mtpy_member_spec, (PyObject *)state->thread_type);
     if (!state->member_type)

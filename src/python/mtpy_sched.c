@@ -17,6 +17,7 @@
 #include "io/mt_worker.h"
 #include "reactor/reactor_ev.h"
 
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -166,11 +167,31 @@ has_hope_elsewhere(struct mtpy_sched *sched)
     return false;
 }
 
+/* Whether a signal has a handler in Python that may wake somebody. Makes no object either. */
+static bool
+may_be_signalled(struct mtpy_sched *sched)
+{
+    if (sched->signal_fd < 0)
+        return false; /* handlers run in another OS thread */
+    bool is_hopeful = false;
+    for (long number = 1; number < NSIG && !is_hopeful; number++) {
+        PyObject *key = PyLong_FromLong(number);
+        PyObject *handler = PyObject_CallOneArg(sched->state->getsignal, key);
+        PyErr_Clear(); /* some numbers are no signals */
+        is_hopeful = handler && PyCallable_Check(handler) &&
+                     handler != sched->state->ctrl_c_handler &&
+                     handler != PyDict_GetItemWithError(sched->state->quiet_handlers, key);
+        Py_XDECREF(handler);
+        Py_DECREF(key);
+    }
+    return is_hopeful;
+}
+
 static bool
 hook_deadlock(struct mt_sched *core)
 {
     struct mtpy_sched *sched = mtpy_sched_of(core);
-    if (has_hope_elsewhere(sched) || mtpy_capi_is_hopeful(sched->state) ||
+    if (has_hope_elsewhere(sched) || (!sched->is_exiting && may_be_signalled(sched)) || mtpy_capi_is_hopeful(sched->state) ||
         (!sched->is_exiting && has_other_os_threads(sched)))
         return false;
     /* Looked at last: who has just closed an end, or ended, had posted before that. */

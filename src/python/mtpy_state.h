@@ -79,6 +79,9 @@ struct mtpy_tracer;
     X(PyObject, loop_set)             /* its _set_running_loop */ \
     X(PyObject, loop_task)            /* its current_task */ \
     X(PyObject, loop_swap)            /* its _swap_current_task */ \
+    X(PyObject, getsignal)            /* _signal.getsignal */ \
+    X(PyObject, ctrl_c_handler)       /* _signal.default_int_handler */ \
+    X(PyObject, quiet_handlers)       /* dict: signal -> a handler of ours that wakes nobody */ \
     X(PyObject, loops)                /* id of a micro-thread that was left: its running loop and task */
 
 enum { MTPY_WORDS = 256, MTPY_LONGEST_WORD = 32 };

@@ -265,3 +265,58 @@ def test_finalizer_that_wakes_main_while_the_text_is_made_ends_its_wait():
         _seeing.describe_deadlock = wake_and_describe
         print(answer.wait())
     """, timeout=10)
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT", "SIGALRM"])
+@pytest.mark.parametrize("patched", [False, True])
+def test_handler_of_a_signal_may_wake_who_waits(number, patched):
+    check_script(f"""
+    import os, signal, threading, _thread
+    import microthread
+    from microthread import patch
+    if {patched}:
+        patch.all()
+    stop = microthread.Event()
+    signal.signal(signal.{number}, lambda *_: stop.set())
+    pid = os.getpid()
+    if os.fork() == 0:
+        microthread.sleep(0.1)
+        os.kill(pid, signal.{number})
+        os._exit(0)
+    stop.wait()
+    print("woken")
+    signal.signal(signal.{number}, signal.SIG_DFL)
+    try:
+        microthread.Event().wait()
+    except microthread.DeadlockError:
+        print("nothing left")
+    """, "woken\nnothing left\n")
+
+
+def test_handlers_that_wake_nobody_are_no_hope():
+    check_script("""
+    import faulthandler, signal
+    import microthread
+    from microthread import patch
+    def expect():
+        try:
+            microthread.Event().wait()
+        except microthread.DeadlockError:
+            print("deadlock")
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR2)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    expect()
+    microthread.dump_on_signal(signal.SIGUSR1)
+    microthread.dump_on_signal(signal.SIGINT)
+    expect()
+    microthread.set_timeslice(0.5)
+    expect()
+    patch.all()
+    expect()
+    microthread.dump_on_signal(signal.SIGUSR1)
+    expect()
+    microthread.dump_on_signal(signal.SIGUSR1, enable=False)
+    microthread.dump_on_signal(signal.SIGINT, enable=False)
+    expect()
+    """, "deadlock\n" * 6)

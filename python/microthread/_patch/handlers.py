@@ -71,3 +71,5 @@ def _change(change: Any) -> None:
         if (changed := change(handler)) is not handler:
             with suppress(ValueError):  # not the main thread of the main interpreter
                 _signal(number, changed)
+                if _core._quiet_handlers.get(number) is handler:
+                    _core._quiet_handlers[number] = changed
