@@ -347,7 +347,7 @@ mt_channel_send(struct mt_sched *sched, struct mt_channel *channel, void *messag
         mt_tick(sched);
         return 0;
     }
-    if (error != MT_EFULL)
+    if (error != MT_EFULL || deadline == 0)
         return error;
     return wait_for(sched, channel, MT_CHANNEL_SEND, &message, deadline, home);
 }
@@ -363,7 +363,7 @@ mt_channel_recv(struct mt_sched *sched, struct mt_channel *channel, void **messa
         mt_tick(sched);
         return 0;
     }
-    if (error != MT_EEMPTY)
+    if (error != MT_EEMPTY || deadline == 0)
         return error;
     void *received = NULL;
     error = wait_for(sched, channel, MT_CHANNEL_RECV, &received, deadline, home);

@@ -167,8 +167,9 @@ mt_channel_try_send(struct mt_sched *sched, struct mt_channel *channel, void *me
 int
 mt_channel_try_recv(struct mt_sched *sched, struct mt_channel *channel, void **message);
 
-/* As the two above, but park. deadline: monotonic ns, or MT_FOREVER. The home outlives the call. Also
-   returns MT_EGONE or an error of mt_wait_park(): then nothing has happened. */
+/* As the two above, but they heed what is pending, give way now and then, and park until deadline:
+   monotonic ns, MT_FOREVER, or 0: not at all. The home outlives the call. Also return MT_EGONE or an
+   error of mt_wait_park(): then nothing has happened. */
 int
 mt_channel_send(struct mt_sched *sched, struct mt_channel *channel, void *message,
                 mt_time deadline, struct mt_channel_home *home);

@@ -14,6 +14,13 @@ drop_message(void *message)
     mt_message_free(message);
 }
 
+/* 0, not to wait, for a timeout of 0. */
+static inline mt_time
+deadline_of(struct mt_sched *sched, mt_time timeout)
+{
+    return timeout == 0 ? 0 : mt_sched_deadline(sched, timeout);
+}
+
 /* ---- sending ---- */
 
 /* Steals the message. Returns 0, MT_EFULL at timeout 0, or another error. */
@@ -21,19 +28,9 @@ static int
 send_message(struct mtpy_end *self, struct mt_message *message, mt_time timeout)
 {
     struct mtpy_sched *sched = mtpy_sched_get(mtpy_state_by_type(Py_TYPE(self)));
-    int error = MT_EHOST;
-    if (sched) {
-        if (timeout == 0) {
-            error = mt_heed(sched->core);
-            if (!error)
-                error = mt_channel_try_send(sched->core, self->core, message);
-            if (!error)
-                mt_tick(sched->core);
-        } else {
-            error = mt_channel_send(sched->core, self->core, message,
-                                    mt_sched_deadline(sched->core, timeout), &self->home);
-        }
-    }
+    int error = sched ? mt_channel_send(sched->core, self->core, message,
+                                        deadline_of(sched->core, timeout), &self->home)
+                      : MT_EHOST;
     if (error)
         mt_message_free(message);
     return error;
@@ -118,17 +115,8 @@ recv_object(struct mtpy_end *self, mt_time timeout, PyObject **object)
     if (!sched)
         return MT_EHOST;
     void *message = NULL;
-    int error;
-    if (timeout == 0) {
-        error = mt_heed(sched->core);
-        if (!error)
-            error = mt_channel_try_recv(sched->core, self->core, &message);
-        if (!error)
-            mt_tick(sched->core);
-    } else {
-        error = mt_channel_recv(sched->core, self->core, &message,
-                                mt_sched_deadline(sched->core, timeout), &self->home);
-    }
+    int error = mt_channel_recv(sched->core, self->core, &message,
+                                deadline_of(sched->core, timeout), &self->home);
     if (!error && !(*object = mtpy_clone_decode(state, message)))
         error = MT_EHOST;
     return error;
