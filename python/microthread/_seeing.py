@@ -226,7 +226,7 @@ def dump_on_signal(signum: int, *, enable: bool = True) -> None:
         if before is not dump_and_go_on:
             _before[signum] = before
         if not callable(_before[signum]) or _before[signum] is signal.default_int_handler:
-            _core._quiet_handlers[signum] = _signal.getsignal(signum)
+            _core._quiet_handlers[int(signum)] = _signal.getsignal(signum)
     elif signal.getsignal(signum) is dump_and_go_on:
         before = _before[signum]
         signal.signal(signum, signal.SIG_DFL if before is None else before)

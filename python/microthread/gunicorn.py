@@ -13,7 +13,6 @@ import sys
 from time import monotonic
 from typing import Any
 
-from gunicorn.sock import ssl_context
 from gunicorn.workers.base_async import AsyncWorker
 
 from microthread import BoundedSemaphore, Event, _core, move_on_after, patch, sleep, spawn
@@ -29,10 +28,15 @@ class Worker(AsyncWorker):
         patch.all()
         for each in self.sockets:
             each.sock = _socket.socket(fileno=each.sock.detach())
-        self._tls = ssl_context(self.cfg) if self.cfg.is_ssl else None
+        self._tls = self._tls_context() if self.cfg.is_ssl else None
         self._leave = Event()
         self._handlers: set[_core.micro_thread] = set()
         super().init_process()
+
+    def _tls_context(self) -> Any:
+        from gunicorn.sock import ssl_context  # not in gunicorn 20
+
+        return ssl_context(self.cfg)
 
     def timeout_ctx(self) -> Any:
         """Around the wait for the next request of a connection that is kept alive."""

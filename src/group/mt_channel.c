@@ -3,7 +3,8 @@
    receivers wait only while nothing is inside, and senders only while it is full.
 
    Lock order: a wait in several channels locks them by rising address, and of each one `taking` before
-   `lock`; everybody else holds locks of one channel at a time. Waking a scheduler is a system call and made after the lock is let go of. */
+   `lock`; everybody else holds locks of one channel at a time. Waking a scheduler is a system call and
+   made after the lock is let go of. */
 #include "group/mt_channel.h"
 
 #include "base/mt_alloc.h"

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "group/mt_global.h"
 
+#include "base/mt_error.h"
+
+#include <pthread.h>
 #include <stdatomic.h>
 
 enum { CACHED_MOST = 16 };
@@ -8,6 +11,7 @@ enum { CACHED_MOST = 16 };
 static _Atomic uint64_t next_serial;
 static _Atomic uint64_t next_channel;
 static _Atomic uint32_t forks;
+static atomic_bool has_handler;
 static _Atomic(void *) cached_blocks[CACHED_MOST];
 
 uint64_t
@@ -32,6 +36,15 @@ void
 mt_global_note_fork(void)
 {
     atomic_fetch_add(&forks, 1);
+}
+
+int
+mt_global_at_fork(void (*child)(void))
+{
+    if (atomic_exchange(&has_handler, true) || pthread_atfork(NULL, NULL, child) == 0)
+        return 0;
+    atomic_store(&has_handler, false);
+    return MT_ENOMEM;
 }
 
 void *

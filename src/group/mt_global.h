@@ -5,11 +5,14 @@
    next_serial       atomic       none        the number of the next scheduler
    next_channel      atomic       none        the number of the next channel
    forks             atomic       none        how often this process has been forked off another
+   has_handler       atomic       none        whether the C library has our handler of fork()
    cached_blocks     atomic       none        blocks of one size that their owner gave back
    all               its lock     none        in mt_realm.c: the OS threads with schedulers of their own
    is_installed      atomic       none        mt_fault.c: the handler of SIGSEGV is there, for good
    before            is_installed none        mt_fault.c: who handled SIGSEGV before; never changes
    spare             atomic       malloc      in mt_message.c: the memory of a large message, for the next
+   depot             atomic       malloc      in mt_message.c: small messages, for whoever makes the next ones
+   depot_count       atomic       none        in mt_message.c: about how many these are
    buckets           one each     none        in mt_shared.c: who waits for words of shared memory
 
    Callable from any OS thread, with or without a GIL. */
@@ -36,6 +39,11 @@ mt_global_forks(void);
 /* In the child of a fork. */
 void
 mt_global_note_fork(void);
+
+/* Have this called in the child before fork() returns there; the first caller's is kept for good.
+   Returns 0 or MT_ENOMEM. */
+int
+mt_global_at_fork(void (*child)(void));
 
 /* A block that mt_global_keep_block() kept, or NULL. All callers use blocks of one size and kind. */
 void *

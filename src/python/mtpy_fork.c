@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* fork(): in the child the micro-thread that called it goes on, as the main one, and no other. Handlers
-   of other modules run before ours, and may wait or give way: then the child begins again right there. */
+/* fork(): in the child the micro-thread that called it goes on, as the main one, and no other. Handlers of
+   other modules may run before ours, and wait or give way: so the others are dropped before any Python
+   code runs there, and our handler does what needs Python. */
 #include "python/mtpy_fork.h"
 
 #include "python/mtpy_capi.h"
@@ -15,8 +16,6 @@
 #include "io/mt_worker.h"
 
 #include <unistd.h>
-
-enum { IS_CHILD = -1 }; /* sched->forking: the child has begun again, and its handlers still run */
 
 static void
 abandon_thread(struct mt_thread *core)
@@ -38,8 +37,8 @@ find_sched(const struct mtpy_state *state)
     return sched;
 }
 
-/* Only the caller goes on. here: the scheduler that is left, or NULL. Returns 0 or -1 with an exception. */
-static int
+/* Only the caller goes on. here: the scheduler that is left, or NULL. Runs no Python code. */
+static void
 begin_again(struct mtpy_state *state, struct mtpy_sched *here)
 {
     mt_global_note_fork();
@@ -52,9 +51,11 @@ begin_again(struct mtpy_state *state, struct mtpy_sched *here)
     mtpy_capi_after_fork(state);
     mtpy_trace_after_fork(state, here);
     if (!here)
-        return 0;
+        return;
     here->next = NULL;
-    int error = mt_sched_after_fork(here->core, abandon_thread);
+    here->born_in = getpid();
+    here->signal_fd = -1;
+    here->fork_error = mt_sched_after_fork(here->core, abandon_thread);
     if (here->files)
         mt_files_after_fork(here->files);
     if (here->workers)
@@ -62,32 +63,16 @@ begin_again(struct mtpy_state *state, struct mtpy_sched *here)
     here->workers = NULL;
     if (mtpy_thread_current(here) != here->main) /* the old one's reference goes with the dead */
         here->main = (struct mtpy_thread *)Py_NewRef(mtpy_thread_current(here));
-    if (!error)
-        error = mtpy_sched_open_signal_fd(here);
-    if (error) {
-        mtpy_raise(error);
-        return -1;
-    }
-    mtpy_group_drop_queues(mtpy_thread_current(here));
-    mt_sched_drop_dead(here->core);
-    return 0;
 }
 
+/* Called by the C library before fork() returns in the child. Who forks without Python's handlers, as C
+   code does that goes on with exec(), is left alone. */
 static void
-set_fork_phase(struct mtpy_sched *sched, pid_t phase)
+child_begins(void)
 {
-    sched->forking = phase;
-    mtpy_scope_refresh_pending(mtpy_thread_current(sched));
-}
-
-void
-mtpy_fork_check(struct mtpy_sched *sched)
-{
-    if (sched->forking == IS_CHILD || sched->forking == getpid())
-        return;
-    set_fork_phase(sched, IS_CHILD);
-    if (begin_again(sched->state, sched) < 0)
-        PyErr_WriteUnraisable(NULL);
+    struct mtpy_sched *here = mtpy_sched_here;
+    if (here && here->forking)
+        begin_again(here->state, here);
 }
 
 static PyObject *
@@ -95,8 +80,10 @@ before_fork(PyObject *module, PyObject *unused)
 {
     (void)unused;
     struct mtpy_sched *here = find_sched(mtpy_state_of(module));
-    if (here)
-        set_fork_phase(here, getpid());
+    if (here) {
+        here->forking++;
+        mtpy_sched_here = here;
+    }
     Py_RETURN_NONE;
 }
 
@@ -105,8 +92,8 @@ after_fork_in_parent(PyObject *module, PyObject *unused)
 {
     (void)unused;
     struct mtpy_sched *here = find_sched(mtpy_state_of(module));
-    if (here)
-        set_fork_phase(here, 0);
+    if (here && here->forking)
+        here->forking--;
     Py_RETURN_NONE;
 }
 
@@ -116,10 +103,24 @@ after_fork_in_child(PyObject *module, PyObject *unused)
     (void)unused;
     struct mtpy_state *state = mtpy_state_of(module);
     struct mtpy_sched *here = find_sched(state);
-    bool is_done = here && here->forking == IS_CHILD;
-    if (here)
-        set_fork_phase(here, 0);
-    return !is_done && begin_again(state, here) < 0 ? NULL : Py_NewRef(Py_None);
+    if (!here || here->born_in != getpid())
+        begin_again(state, here);
+    if (!here)
+        Py_RETURN_NONE;
+    here->forking = 0;
+    int error = here->fork_error ? here->fork_error : mtpy_sched_open_signal_fd(here);
+    if (error)
+        return mtpy_raise(error);
+    mtpy_group_drop_queues(mtpy_thread_current(here));
+    mt_sched_drop_dead(here->core);
+    Py_RETURN_NONE;
+}
+
+int
+mtpy_fork_prepare(void)
+{
+    int error = mt_global_at_fork(child_begins);
+    return error ? mtpy_raise(error), -1 : 0;
 }
 
 PyMethodDef mtpy_fork_functions[] = {

@@ -4,10 +4,9 @@
 
 #include "python/mtpy_state.h"
 
-/* Before the current one waits or gives way while sched->forking is set: in the child of a fork
-   the others are dropped first. */
-void
-mtpy_fork_check(struct mtpy_sched *sched);
+/* Once for each module. Returns 0, or -1 with an exception. */
+int
+mtpy_fork_prepare(void);
 
 /* The forked micro-thread's function has returned or raised: end the process. */
 _Noreturn void

@@ -427,7 +427,7 @@ module_exec(PyObject *module)
     struct mtpy_state *state = mtpy_state_of(module);
     state->module = module;
     mt_list_init(&state->handles);
-    if (add_type(module, &state->thread_type, &mtpy_thread_spec) < 0 ||
+    if (mtpy_fork_prepare() < 0 || add_type(module, &state->thread_type, &mtpy_thread_spec) < 0 ||
         add_type(module, &state->pipe_type, &mtpy_pipe_spec) < 0 ||
         add_type(module, &state->writer_type, &mtpy_writer_spec) < 0 ||
         add_type(module, &state->ends_type, &mtpy_ends_spec) < 0 ||

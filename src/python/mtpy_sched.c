@@ -177,10 +177,11 @@ may_be_signalled(struct mtpy_sched *sched)
     for (long number = 1; number < NSIG && !is_hopeful; number++) {
         PyObject *key = PyLong_FromLong(number);
         PyObject *handler = PyObject_CallOneArg(sched->state->getsignal, key);
-        PyErr_Clear(); /* some numbers are no signals */
-        is_hopeful = handler && PyCallable_Check(handler) &&
-                     handler != sched->state->ctrl_c_handler &&
-                     handler != PyDict_GetItemWithError(sched->state->quiet_handlers, key);
+        PyErr_Clear(); /* it was the stack's end, which says nothing of handlers */
+        is_hopeful = !handler || (PyCallable_Check(handler) &&
+                                  handler != sched->state->ctrl_c_handler &&
+                                  handler != PyDict_GetItemWithError(
+                                                 sched->state->quiet_handlers, key));
         Py_XDECREF(handler);
         Py_DECREF(key);
     }
@@ -191,8 +192,8 @@ static bool
 hook_deadlock(struct mt_sched *core)
 {
     struct mtpy_sched *sched = mtpy_sched_of(core);
-    if (has_hope_elsewhere(sched) || (!sched->is_exiting && may_be_signalled(sched)) || mtpy_capi_is_hopeful(sched->state) ||
-        (!sched->is_exiting && has_other_os_threads(sched)))
+    if (has_hope_elsewhere(sched) || mtpy_capi_is_hopeful(sched->state) ||
+        (!sched->is_exiting && (has_other_os_threads(sched) || may_be_signalled(sched))))
         return false;
     /* Looked at last: who has just closed an end, or ended, had posted before that. */
     if (!mt_mailbox_is_empty(&core->mailbox))

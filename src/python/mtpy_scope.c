@@ -50,9 +50,7 @@ mtpy_scope_matches(PyObject *exception, PyObject *type)
 void
 mtpy_scope_refresh_pending(struct mtpy_thread *thread)
 {
-    struct mt_sched *core = thread->core.sched;
-    bool is_pending = thread->is_cancelled || thread->is_exiting ||
-                      (mtpy_sched_of(core)->forking && core->current == &thread->core);
+    bool is_pending = thread->is_cancelled || thread->is_exiting;
     if (thread->extra) {
         is_pending |= thread->extra->thrown != NULL;
         for (struct mtpy_scope *scope = thread->extra->scopes; scope; scope = scope->outer)

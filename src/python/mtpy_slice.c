@@ -141,7 +141,7 @@ slicer_preempt(PyObject *object, PyObject *args)
     /* Where it must not be the helper asks again after another slice. */
     struct mtpy_thread *current = mtpy_thread_current(sched);
     if (!current->core.wait && current->outcome == MTPY_OUTCOME_NONE && !current->core.is_direct &&
-        !sched->tstate->tracing && !sched->forking && current->core.id != self->collector &&
+        !sched->tstate->tracing && current->core.id != self->collector &&
         !is_delicate((PyFrameObject *)frame))
         mt_sched_pass(core);
     Py_RETURN_NONE;

@@ -131,7 +131,9 @@ struct mtpy_sched {
     int signal_fd;             /* CPython's wake-up descriptor while polling; -1: no signals here */
     uint64_t watched_turns;    /* the next three are the watch's: core->turns when it looked last */
     mt_time watched_since;     /* since when it is that, monotonic ns; 0: not looked at */
-    pid_t forking;             /* while handlers of fork() run: the parent's process id or less; else 0 */
+    unsigned forking;          /* calls of fork() whose handlers have begun and not ended */
+    pid_t born_in;             /* the process in which it has begun again after a fork; 0: in none */
+    int fork_error;            /* and what was wrong with that; 0: nothing */
     bool is_slow_told;         /* and that has been reported */
     bool is_service;           /* of an OS thread that is one of service_threads */
     bool is_os_main;           /* made in the process's first OS thread */

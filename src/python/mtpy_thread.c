@@ -2,7 +2,6 @@
 /* micro_thread: how it is made and started, what is raised in it, and the object. Its run and its end are
    in mtpy_thread_run.c, what others may do to it in mtpy_thread_calls.c, how it shows itself in
    mtpy_thread_view.c. */
-#include "python/mtpy_fork.h"
 #include "python/mtpy_gc.h"
 #include "python/mtpy_group.h"
 #include "python/mtpy_trace.h"
@@ -236,8 +235,6 @@ mtpy_thread_throw(struct mtpy_thread *self, PyObject *exception)
 int
 mtpy_thread_check(struct mtpy_sched *sched, struct mtpy_thread *self)
 {
-    if (MT_UNLIKELY(sched->forking))
-        mtpy_fork_check(sched);
     if (MT_UNLIKELY(self->is_deaf))
         return 0;
     if (self->extra && self->extra->thrown)

@@ -339,7 +339,12 @@ def test_child_of_one_that_was_told_to_leave_ends_in_silence(in_os_thread):
     assert done.stdout == "status 0\n" and done.stderr == "" and done.returncode == 0
 
 
-@pytest.mark.parametrize("wait", ["yield_now()", "sleep(0.02)", "lock.acquire(timeout=0.02)", "Event().wait(0.02)"])
+WAITS = ["yield_now()", "sleep(0.02)", "lock.acquire(timeout=0.02)", "Event().wait(0.02)",
+         "any(select([tail], [], [], 0)[0] for _ in range(3000))", "expect(TimeoutError, lambda: buffer.wait(0, 0, timeout=0.02))",
+         "expect(EOFError, receiver.recv)"]
+
+
+@pytest.mark.parametrize("wait", WAITS)
 def test_handler_that_waits_before_ours_finds_the_others_gone(wait):
     done = run_script(f"""
         import os, sys, warnings
@@ -347,8 +352,24 @@ def test_handler_that_waits_before_ours_finds_the_others_gone(wait):
         def in_child():
             {wait}
             print("handler", len(threads()), current() is threads()[0], flush=True)
+            try:
+                Event().wait()
+            except DeadlockError:
+                pass
         os.register_at_fork(before=lambda: print("before", flush=True), after_in_child=in_child)
-        from microthread import Event, Lock, current, sleep, spawn, threads, yield_now
+        from microthread import DeadlockError, Event, Lock, current, sleep, spawn, threads, yield_now
+        from microthread.interpreters import SharedBuffer, create_channel
+        from microthread.select import select
+        head, tail = os.pipe()[::-1]
+        buffer = SharedBuffer(64)
+        receiver, sender = create_channel()
+        sender.close()
+        def expect(error, function):
+            try:
+                function()
+            except error:
+                return
+            raise AssertionError(error)
         lock = Lock()
         lock.acquire()
         parent = os.getpid()
@@ -390,3 +411,52 @@ def test_fork_that_fails_leaves_all_as_it_was():
         print("no child")
     print(thread.wait())
     """, "no child\n7\n")
+
+
+def test_two_micro_threads_fork_at_once_and_a_handler_forks_again():
+    check_script("""
+    import os, warnings
+    warnings.simplefilter("ignore")
+    top = os.getpid()
+    slow, again = False, False
+    def before():
+        global slow
+        if slow:
+            slow = False
+            sleep(0.05)
+    def in_child():
+        global again
+        yield_now()
+        if again:
+            again = False
+            sleep(0.001)
+            spawn(sleep, 0.05)
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0)
+            os.waitpid(pid, 0)
+            print("in handler", len(threads()), flush=True)
+    os.register_at_fork(before=before, after_in_child=in_child)
+    from microthread import sleep, spawn, threads, yield_now
+
+    def other():
+        while not is_over:
+            sleep(0.001)
+            assert os.getpid() == top
+    def work():
+        pid = os.fork()
+        if pid == 0:
+            print("child", len(threads()), flush=True)
+            os._exit(0)
+        print("status", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+    is_over = False
+    spawn(other)
+    slow = True
+    first = spawn(work)
+    sleep(0.01)
+    spawn(work).wait()
+    first.wait()
+    again = True
+    work()
+    is_over = True
+    """, "child 1\nstatus 0\n" * 2 + "in handler 2\nchild 2\nstatus 0\n", timeout=20)
