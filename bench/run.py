@@ -15,6 +15,7 @@ listens on 127.0.0.1 only, everything is bounded in count and time.
 """
 
 import argparse
+import copy
 import os
 import signal
 import sys
@@ -36,12 +37,16 @@ def arguments():
     parser.add_argument("--report", metavar="PAGE", help="write the results as a Markdown page")
     parser.add_argument("--targets", action="store_true",
                         help="print target, measured, met or not; exit status 1 unless all are met")
+    parser.add_argument("--add", action="store_true", help="add the samples to those of the --json FILE: more rounds "
+                        "for what is noisy")
     parser.add_argument("--fresh", action="store_true", help="measure although the --json FILE is there; without "
                         "this or an option on how to measure, --report and --targets then read it")
     parser.add_argument("--list", action="store_true", help="list workloads, cases and peers, and leave")
     given = parser.parse_args()
     if given.rounds is not None and not 1 <= given.rounds <= 100:
         parser.error(f"--rounds must be from 1 to 100, got {given.rounds}")
+    if given.add and not (given.json and os.path.exists(given.json)):
+        parser.error("--add needs --json FILE with results to add to")
     for name in given.peers.split(",") if given.peers else ():
         if name not in peers.NAMES:
             parser.error(f"--peers must be of {', '.join(peers.NAMES)}, got {name}")
@@ -66,6 +71,7 @@ def measure(given):
     if given.targets and only is None:
         only = targets.needed()
     wanted = {peers.OURS, *given.peers.split(",")} if given.peers else None
+    before = results.Results.load(given.json) if given.add else None
     options = plan.Options(given.rounds, given.quick, only, wanted)
     facts, cpus, env = machine.facts(), machine.cpus(), peers.environment()
     machine.allow_many_descriptors()
@@ -78,9 +84,13 @@ def measure(given):
         if not groups:
             sys.exit(f"nothing is called {given.only}; --list shows the names")
 
+        def so_far():
+            now = results.collect(groups, found, facts, options)
+            return copy.deepcopy(before).add(now) if before else now
+
         def after_round(_number):
             if given.json:
-                results.collect(groups, found, facts, options).save(given.json)
+                so_far().save(given.json)
 
         try:
             plan.run(options, groups, built, env, cpus, after_round, say)
@@ -88,7 +98,7 @@ def measure(given):
             say("interrupted; what was measured so far is kept")
         facts["load_after"] = os.getloadavg()[0]
         after_round(None)
-        return results.collect(groups, found, facts, options)
+        return so_far()
 
 
 def show(measured):

@@ -64,8 +64,8 @@ def draw(results, path):
     for axis in list(axes.flat)[len(found):]:
         axis.set_visible(False)
     machine = results.data["machine"]
-    figure.suptitle(f"CPU time (memory: bytes), bar: minimum, mark: median of {results.data['options']['rounds']} "
-                    f"round(s), less is better\nPython {machine['python']}, {machine['cpu']}, "
+    figure.suptitle(f"CPU time (memory: bytes), bar: minimum, mark: median of {results.rounds()}, "
+                    f"less is better\nPython {machine['python']}, {machine['cpu']}, "
                     f"Linux {machine['kernel']}, {machine['started']}", fontsize=9)
     figure.tight_layout(rect=(0, 0, 1, 1 - 0.25 / (2.3 * rows)))
     figure.savefig(path, dpi=110, metadata={"Date": None} if path.endswith(".svg") else None)

@@ -17,8 +17,8 @@ Every figure on this page was measured and written here by `bench/run.py`; none 
     python bench/run.py --from docs/performance.json --plot docs/performance.svg --report docs/performance.md
 
 The first measures, the second writes this page from what was measured. `--quick` is a short run, `--only
-switch,echo/64B-*` a part of it, `--peers uvloop,go` a choice of peers, `--targets` the table of what must hold,
-`--list` all there is to choose from.
+switch,echo/64B-*` a part of it, `--peers uvloop,go` a choice of peers, `--add` more rounds for what is noisy,
+`--targets` the table of what must hold, `--list` all there is to choose from.
 """
 
 READING = """## How to read the tables
@@ -176,7 +176,7 @@ def page(results, picture=None):
               filled(f"Against the minimum of all rounds where it does not say median. {targets.ELSEWHERE}"), ""]
     pinning = "pinned to one CPU, the load generator to another, where it polls without sleeping" \
         if machine["cpus"] > 1 else "all on the only CPU"
-    lines += [READING.format(rounds=f"{options['rounds']} rounds" if options["rounds"] > 1 else "one round",
+    lines += [READING.format(rounds=results.rounds(),
                              pinning=pinning, worker=options["worker_seconds"], load=options["load_seconds"],
                              load_before=machine["load_before"])]
     for name in results.workloads():

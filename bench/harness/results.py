@@ -31,6 +31,24 @@ class Results:
             file.write("\n")
         os.replace(path + ".part", path)
 
+    def add(self, newer):
+        """Take the samples of a later run in, too: more rounds for what it measured."""
+        for key, record in newer.entries.items():
+            mine = self.entries.setdefault(key, record)
+            if mine is record:
+                self.data["results"].append(record)
+            else:
+                for name in ("samples", "details", "failures"):
+                    mine[name] += record[name]
+        summarize(self.data["results"])
+        return self
+
+    def rounds(self):
+        """How many there were, as text: some may have got more than others."""
+        most = max((len(e["samples"]) for e in self.data["results"]), default=0)
+        least = self.data["options"]["rounds"]
+        return "one round" if most <= 1 else f"{most} rounds" if most <= least else f"{least} to {most} rounds"
+
     def entry(self, workload, case, peer=OURS):
         return self.entries.get((workload, case, peer))
 
