@@ -42,14 +42,18 @@ def slow_hook(args: SlowHookArgs, /) -> None:
     stream.flush()
 
 
-def report(thread: micro_thread, seconds: float, frames: list[tuple[FrameType, int]]) -> None:
-    """Call the hook; what it raises goes to sys.excepthook."""
+def report(
+    watch: Any, thread: micro_thread, seconds: float, frames: list[tuple[FrameType, int]]
+) -> None:
+    """Call the hook, unless watching has ended; what it raises goes to sys.excepthook."""
     from traceback import StackSummary
 
-    args = SlowHookArgs(thread, seconds, StackSummary.extract(frames))
+    args = SlowHookArgs(thread, seconds, StackSummary.extract(frames))  # it may read files
     frames.clear()
     try:
-        sys.modules["microthread"].slow_hook(args)
+        hook = sys.modules["microthread"].slow_hook
+        if not watch.is_stopped:
+            hook(args)
     except BaseException:
         sys.excepthook(*sys.exc_info())
 
@@ -57,7 +61,7 @@ def report(thread: micro_thread, seconds: float, frames: list[tuple[FrameType, i
 def watch_loops(watch: Any) -> None:
     """The OS thread."""
     for slow in watch:
-        report(*slow)
+        report(watch, *slow)
         slow = None  # or the micro-thread would be kept until there is another report
 
 

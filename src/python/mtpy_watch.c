@@ -15,7 +15,7 @@ struct mtpy_watch {
     struct mtpy_state *state; /* borrowed: the type's module owns it */
     mt_time threshold;        /* ns */
     PyThread_type_lock stop;  /* held until it shall end */
-    bool is_stopped;          /* under state->scheds_lock */
+    bool is_stopped;          /* written with the GIL and state->scheds_lock, read with either */
 };
 
 void
@@ -125,6 +125,13 @@ watch_stop(PyObject *object, PyObject *unused)
 }
 
 static PyObject *
+watch_get_is_stopped(PyObject *object, void *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(((struct mtpy_watch *)object)->is_stopped);
+}
+
+static PyObject *
 watch_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"threshold", NULL};
@@ -171,6 +178,11 @@ static PyMethodDef watch_methods[] = {
     {0},
 };
 
+static PyGetSetDef watch_getset[] = {
+    {"is_stopped", watch_get_is_stopped, NULL, "Whether stop() was called.", NULL},
+    {0},
+};
+
 static PyType_Slot watch_slots[] = {
     {Py_tp_doc,
      "_Watch(threshold)\n--\n\n"
@@ -181,6 +193,7 @@ static PyType_Slot watch_slots[] = {
     {Py_tp_iter, PyObject_SelfIter},
     {Py_tp_iternext, watch_next},
     {Py_tp_methods, watch_methods},
+    {Py_tp_getset, watch_getset},
     {0, NULL},
 };
 

@@ -193,11 +193,45 @@ def test_threshold_can_be_changed_and_unset(reports):
 def test_what_lasted_before_it_was_set_does_not_count(reports):
     microthread.slow_threshold = None
     reports.clear()  # of what went on before this test
-    block(0.16)
-    microthread.slow_threshold = 0.15
-    block(0.02)
-    yield_now()
-    assert not reports
+    block(LONG)
+    begun = time.monotonic()
+    ends = []
+    microthread.slow_hook = lambda args: ends.append((args.seconds, time.monotonic()))
+    microthread.slow_threshold = THRESHOLD
+    block(LONG)
+    until(lambda: ends)
+    for seconds, end in ends:
+        assert seconds <= end - begun
+
+
+def test_no_report_comes_once_it_is_unset():
+    check_script("""
+        import os, threading, time, traceback
+        import microthread
+        reached, go_on = threading.Event(), threading.Event()
+        usual = traceback.StackSummary.extract
+        def extract(*args):
+            reached.set()
+            go_on.wait()
+            return usual(*args)
+        traceback.StackSummary.extract = extract
+        def tasks():
+            return len(os.listdir("/proc/self/task"))
+        before = tasks()
+        seen = []
+        microthread.slow_hook = seen.append
+        microthread.slow_threshold = 0.001
+        def hog():
+            while not reached.is_set():
+                pass
+        microthread.spawn(hog).wait()
+        microthread.slow_threshold = None
+        go_on.set()
+        while tasks() != before:
+            time.sleep(0.001)
+        assert not seen
+        print("ok")
+    """)
 
 
 def test_no_os_thread_is_left_when_it_is_unset():
