@@ -21,7 +21,7 @@ def child_environment(env=None):
     return environment
 
 
-def run_script(source, *, timeout=20, args=(), env=None, stdin="", options=()):
+def run_script(source, *, timeout=60, args=(), env=None, stdin="", options=()):
     """Run source in a fresh interpreter of this version; never raises.
 
     timeout in seconds; options go before the script. Returns args, returncode, stdout, stderr and
