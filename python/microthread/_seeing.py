@@ -217,7 +217,6 @@ def dump_on_signal(signum: int, *, enable: bool = True) -> None:
     enable=False undoes it. Errors are those of signal.signal(): ValueError outside the main OS
     thread, and for what is no signal.
     """
-    import _signal
     import signal
     import traceback  # noqa: F401 - not in the handler, which may come in the middle of an import
 
@@ -226,7 +225,7 @@ def dump_on_signal(signum: int, *, enable: bool = True) -> None:
         if before is not dump_and_go_on:
             _before[signum] = before
         if not callable(_before[signum]) or _before[signum] is signal.default_int_handler:
-            _core._quiet_handlers[int(signum)] = _signal.getsignal(signum)
+            _core._mark_quiet(int(signum))
     elif signal.getsignal(signum) is dump_and_go_on:
         before = _before[signum]
         signal.signal(signum, signal.SIG_DFL if before is None else before)

@@ -74,7 +74,7 @@ class Slicer:
         if seconds is not None:
             self.slice = _core._Slicer(seconds, self.signal, _BOUNDARIES)
             _signal.signal(self.signal, self.slice.preempt)  # and stays: one may be on its way
-            _core._quiet_handlers[self.signal] = _signal.getsignal(self.signal)
+            _core._mark_quiet(self.signal)
             gc.callbacks.insert(0, self.slice.note_gc)
             gc.callbacks.append(self.slice.note_gc)
             self.helper.run(self.slice.run)

@@ -9,6 +9,7 @@
 #include "python/mtpy_interp.h"
 #include "python/mtpy_owner.h"
 #include "python/mtpy_scope.h"
+#include "python/mtpy_signal.h"
 #include "python/mtpy_trace.h"
 
 #include "group/mt_global.h"
@@ -108,7 +109,7 @@ after_fork_in_child(PyObject *module, PyObject *unused)
     if (!here)
         Py_RETURN_NONE;
     here->forking = 0;
-    int error = here->fork_error ? here->fork_error : mtpy_sched_open_signal_fd(here);
+    int error = here->fork_error ? here->fork_error : mtpy_signal_open(here);
     if (error)
         return mtpy_raise(error);
     mtpy_group_drop_queues(mtpy_thread_current(here));
@@ -120,7 +121,10 @@ int
 mtpy_fork_prepare(void)
 {
     int error = mt_global_at_fork(child_begins);
-    return error ? mtpy_raise(error), -1 : 0;
+    if (!error)
+        return 0;
+    mtpy_raise(error);
+    return -1;
 }
 
 PyMethodDef mtpy_fork_functions[] = {

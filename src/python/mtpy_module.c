@@ -15,6 +15,7 @@
 #include "python/mtpy_pipe.h"
 #include "python/mtpy_select.h"
 #include "python/mtpy_shared.h"
+#include "python/mtpy_signal.h"
 #include "python/mtpy_slice.h"
 #include "python/mtpy_socket.h"
 #include "python/mtpy_sync.h"
@@ -22,9 +23,6 @@
 
 #include "base/mt_alloc.h"
 #include "io/mt_io.h"
-
-#include <signal.h>
-#include <sys/signalfd.h>
 
 static struct PyModuleDef module_def;
 
@@ -227,28 +225,6 @@ core_expect_wake(PyObject *module, PyObject *change)
     Py_RETURN_NONE;
 }
 
-/* signalfd(2) for a set of signals. */
-static PyObject *
-core_open_signalfd(PyObject *module, PyObject *signals)
-{
-    (void)module;
-    sigset_t set;
-    sigemptyset(&set);
-    PyObject *iterator = PyObject_GetIter(signals), *item;
-    while (iterator && (item = PyIter_Next(iterator))) {
-        long number = PyLong_AsLong(item);
-        Py_DECREF(item);
-        if (number == -1 && PyErr_Occurred())
-            break;
-        sigaddset(&set, (int)number);
-    }
-    Py_XDECREF(iterator);
-    if (PyErr_Occurred())
-        return NULL;
-    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    return fd < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(fd);
-}
-
 static PyObject *
 core_tick(PyObject *module, PyObject *unused)
 {
@@ -286,18 +262,6 @@ core_mark_service_thread(PyObject *module, PyObject *unused)
     if (mtpy_sched_here)
         mtpy_sched_here->is_service = true;
     Py_RETURN_NONE;
-}
-
-/* The descriptor by which a signal wakes the loop of the main OS thread, or -1. */
-static PyObject *
-core_signal_fd(PyObject *module, PyObject *unused)
-{
-    (void)unused;
-    int fd = -1;
-    for (struct mtpy_sched *sched = mtpy_state_of(module)->scheds; sched; sched = sched->next)
-        if (sched->signal_fd >= 0)
-            fd = sched->signal_fd;
-    return PyLong_FromLong(fd);
 }
 
 static PyObject *
@@ -369,12 +333,10 @@ static PyMethodDef module_methods[] = {
     {"_new_scope", CAST(core_new_scope), METH_NOARGS, NULL},
     {"_forget_fd", CAST(core_forget_fd), METH_O, NULL},
     {"_expect_wake", CAST(core_expect_wake), METH_O, NULL},
-    {"_open_signalfd", CAST(core_open_signalfd), METH_O, NULL},
     {"_tick", CAST(core_tick), METH_NOARGS, NULL},
     {"_heed", CAST(core_heed), METH_NOARGS, NULL},
     {"_keep_running_loop", mtpy_loop_keep, METH_VARARGS, NULL},
     {"_mark_service_thread", CAST(core_mark_service_thread), METH_NOARGS, NULL},
-    {"_signal_fd", CAST(core_signal_fd), METH_NOARGS, NULL},
     {"_shut_down", CAST(core_shut_down), METH_NOARGS, NULL},
     {"_make_socket_type", mtpy_socket_make_type, METH_O, NULL},
     {"_set_socket_class", mtpy_socket_set_class, METH_O, NULL},
@@ -427,7 +389,8 @@ module_exec(PyObject *module)
     struct mtpy_state *state = mtpy_state_of(module);
     state->module = module;
     mt_list_init(&state->handles);
-    if (mtpy_fork_prepare() < 0 || add_type(module, &state->thread_type, &mtpy_thread_spec) < 0 ||
+    if (mtpy_fork_prepare() < 0 || mtpy_signal_prepare(state) < 0 ||
+        add_type(module, &state->thread_type, &mtpy_thread_spec) < 0 ||
         add_type(module, &state->pipe_type, &mtpy_pipe_spec) < 0 ||
         add_type(module, &state->writer_type, &mtpy_writer_spec) < 0 ||
         add_type(module, &state->ends_type, &mtpy_ends_spec) < 0 ||
@@ -435,6 +398,7 @@ module_exec(PyObject *module)
         PyModule_AddFunctions(module, mtpy_look_functions) < 0 ||
         PyModule_AddFunctions(module, mtpy_trace_functions) < 0 ||
         PyModule_AddFunctions(module, mtpy_fork_functions) < 0 ||
+        PyModule_AddFunctions(module, mtpy_signal_functions) < 0 ||
         PyModule_AddFunctions(module, mtpy_file_functions) < 0 ||
         add_type(module, &state->guard_type, &mtpy_guard_spec) < 0 ||
         PyModule_AddFunctions(module, mtpy_patch_functions) < 0 ||
@@ -445,15 +409,6 @@ module_exec(PyObject *module)
         add_type(module, &state->group_type, &mtpy_group_spec) < 0 ||
         add_type(module, &state->case_type, &mtpy_case_spec) < 0 ||
         mtpy_watch_add_type(module) < 0 || mtpy_slice_add_type(module) < 0)
-        return -1;
-    PyObject *signals = PyImport_ImportModule("_signal");
-    state->getsignal = signals ? PyObject_GetAttrString(signals, "getsignal") : NULL;
-    state->ctrl_c_handler =
-        signals ? PyObject_GetAttrString(signals, "default_int_handler") : NULL;
-    state->quiet_handlers = PyDict_New();
-    Py_XDECREF(signals);
-    if (!state->getsignal || !state->ctrl_c_handler || !state->quiet_handlers ||
-        PyModule_AddObjectRef(module, "_quiet_handlers", state->quiet_handlers) < 0)
         return -1;
     state->member_type = (PyTypeObject *)PyType_FromModuleAndSpec(
         module, &mtpy_member_spec, (PyObject *)state->thread_type);

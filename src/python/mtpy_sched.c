@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The scheduler of an OS thread as Python sees it: the hooks of the core, signals, deadlock, exit. */
+/* The scheduler of an OS thread as Python sees it: the hooks of the core, deadlock, exit. */
 #include "python/mtpy_capi.h"
 #include "python/mtpy_channel.h"
 #include "python/mtpy_compat_interp.h"
@@ -10,6 +10,7 @@
 #include "python/mtpy_owner.h"
 #include "python/mtpy_scope.h"
 #include "python/mtpy_shared.h"
+#include "python/mtpy_signal.h"
 #include "python/mtpy_trace.h"
 
 #include "group/mt_global.h"
@@ -17,7 +18,6 @@
 #include "io/mt_worker.h"
 #include "reactor/reactor_ev.h"
 
-#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -167,33 +167,12 @@ has_hope_elsewhere(struct mtpy_sched *sched)
     return false;
 }
 
-/* Whether a signal has a handler in Python that may wake somebody. Makes no object either. */
-static bool
-may_be_signalled(struct mtpy_sched *sched)
-{
-    if (sched->signal_fd < 0)
-        return false; /* handlers run in another OS thread */
-    bool is_hopeful = false;
-    for (long number = 1; number < NSIG && !is_hopeful; number++) {
-        PyObject *key = PyLong_FromLong(number);
-        PyObject *handler = PyObject_CallOneArg(sched->state->getsignal, key);
-        PyErr_Clear(); /* it was the stack's end, which says nothing of handlers */
-        is_hopeful = !handler || (PyCallable_Check(handler) &&
-                                  handler != sched->state->ctrl_c_handler &&
-                                  handler != PyDict_GetItemWithError(
-                                                 sched->state->quiet_handlers, key));
-        Py_XDECREF(handler);
-        Py_DECREF(key);
-    }
-    return is_hopeful;
-}
-
 static bool
 hook_deadlock(struct mt_sched *core)
 {
     struct mtpy_sched *sched = mtpy_sched_of(core);
     if (has_hope_elsewhere(sched) || mtpy_capi_is_hopeful(sched->state) ||
-        (!sched->is_exiting && (has_other_os_threads(sched) || may_be_signalled(sched))))
+        (!sched->is_exiting && (has_other_os_threads(sched) || mtpy_signal_may_wake(sched))))
         return false;
     /* Looked at last: who has just closed an end, or ended, had posted before that. */
     if (!mt_mailbox_is_empty(&core->mailbox))
@@ -295,27 +274,6 @@ capsule_destroyed(PyObject *capsule)
         mtpy_error_raise(pending);
 }
 
-/* Signals come to the main OS thread of the main interpreter only; its thread number is the
-   process's. */
-static bool
-is_signal_home(void)
-{
-    return PyInterpreterState_Get() == PyInterpreterState_Main() && gettid() == getpid();
-}
-
-int
-mtpy_sched_open_signal_fd(struct mtpy_sched *sched)
-{
-    sched->signal_fd = -1;
-    if (!is_signal_home())
-        return 0;
-    int fd = sched->core->reactor_ops->signal_fd(sched->core->reactor, &sched->core->is_signalled);
-    if (fd < 0)
-        return fd;
-    sched->signal_fd = fd;
-    return mtpy_signal_install(fd) < 0 ? MT_EHOST : 0;
-}
-
 static int
 fill_sched(struct mtpy_sched *sched)
 {
@@ -341,7 +299,7 @@ fill_sched(struct mtpy_sched *sched)
         mtpy_raise(error);
         return -1;
     }
-    error = mtpy_sched_open_signal_fd(sched);
+    error = mtpy_signal_open(sched);
     if (error) {
         mtpy_raise(error);
         return -1;

@@ -81,7 +81,7 @@ struct mtpy_tracer;
     X(PyObject, loop_swap)            /* its _swap_current_task */ \
     X(PyObject, getsignal)            /* _signal.getsignal */ \
     X(PyObject, ctrl_c_handler)       /* _signal.default_int_handler */ \
-    X(PyObject, quiet_handlers)       /* dict: signal -> a handler of ours that wakes nobody */ \
+    X(PyObject, quiet_handlers)       /* dict: signal -> a handler that wakes nobody */ \
     X(PyObject, loops)                /* id of a micro-thread that was left: its running loop and task */
 
 enum { MTPY_WORDS = 256, MTPY_LONGEST_WORD = 32 };
@@ -368,11 +368,6 @@ mtpy_state_unlock_scheds(struct mtpy_state *state);
    fetched. Returns 0, or -1 with an exception that ended the waiting. */
 int
 mtpy_sched_shut_down(struct mtpy_sched *sched);
-
-/* Have signals wake the loop, if this OS thread is the one that handles them. Returns 0 or an error,
-   MT_EHOST with an exception. */
-int
-mtpy_sched_open_signal_fd(struct mtpy_sched *sched);
 
 /* ---- arguments and errors ---- */
 

@@ -70,6 +70,7 @@ def _change(change: Any) -> None:
         handler = _getsignal(number)
         if (changed := change(handler)) is not handler:
             with suppress(ValueError):  # not the main thread of the main interpreter
+                is_quiet = _core._is_quiet(number)
                 _signal(number, changed)
-                if _core._quiet_handlers.get(number) is handler:
-                    _core._quiet_handlers[number] = changed
+                if is_quiet:
+                    _core._mark_quiet(number)
