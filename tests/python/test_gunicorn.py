@@ -230,3 +230,12 @@ def test_tls_with_slow_and_wrong_clients_beside(serve, options):
                 assert connection.getresponse().read() == bytes(size)
     assert server.stop() == 0, server.log
     assert "Traceback" not in server.log
+
+
+def test_hook_of_a_ready_worker_may_change_settings(serve, tmp_path):
+    (tmp_path / "settings.py").write_text(
+        "def post_worker_init(worker):\n    worker.cfg.set('limit_request_line', 100)\n"
+    )
+    server = serve("-c", "settings.py")
+    assert server.get("/" + 50 * "x")[0] == 200
+    assert server.get("/" + 100 * "x")[0] in (400, 414)
