@@ -6,6 +6,7 @@ import http.client
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -239,3 +240,23 @@ def test_hook_of_a_ready_worker_may_change_settings(serve, tmp_path):
     server = serve("-c", "settings.py")
     assert server.get("/" + 50 * "x")[0] == 200
     assert server.get("/" + 100 * "x")[0] in (400, 414)
+
+
+def test_http2(serve):
+    pytest.importorskip("gunicorn.http2", reason="this gunicorn has no HTTP/2")
+    pytest.importorskip("h2", reason="h2 is not installed")
+    curl = shutil.which("curl")
+    if not curl or "HTTP2" not in subprocess.run([curl, "-V"], capture_output=True, text=True).stdout:
+        pytest.skip("no curl that speaks HTTP/2")
+    server = serve("--certfile", PEM, "--keyfile", PEM, "--http-protocols", "h2,h1")
+
+    def ask(*options):
+        done = subprocess.run([curl, "-sS", "--http2", "--cacert", PEM, "-m", str(LIMIT), "-w", " %{http_version}\n",
+                               *options], capture_output=True, text=True, timeout=LIMIT)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    address = f"https://localhost:{server.port}"
+    assert ask(address + "/echo", "-d", 100_000 * "x") == 100_000 * "x" + " 2\n"
+    answers = ask("-Z", *[f"{address}/{n}" for n in range(10)]).splitlines()
+    assert sorted(re.search(r"/\d 2$", line)[0] for line in answers) == [f"/{n} 2" for n in range(10)]
