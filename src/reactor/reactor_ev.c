@@ -234,6 +234,8 @@ on_release(struct ev_loop *loop)
     struct mt_reactor *reactor = ev_userdata(loop);
     if (!reactor->is_blocking)
         return;
+    if (MT_UNLIKELY(ev_pending_count(loop) != 0))
+        ev_async_send(loop, &reactor->waker); /* the kernel has refused something: do not block now */
     reactor->is_blocking = false;
     reactor->is_released = true;
     reactor->host.poll_begin(reactor->host.host);
