@@ -462,7 +462,7 @@ check_suite(void)
     tcase_add_test(cases, handler_that_raises_after_the_message_came_keeps_it_for_later);
     suite_add_tcase(suite, cases);
     TCase *threads = tcase_create("threads"); /* no stack is switched: ThreadSanitizer can follow */
-    tcase_set_timeout(threads, 60);
+    tcase_set_timeout(threads, 300);
     tcase_add_test(threads, selects_of_several_os_threads_lose_and_double_nothing);
     suite_add_tcase(suite, threads);
     return suite;

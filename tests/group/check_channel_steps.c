@@ -554,7 +554,7 @@ check_suite(void)
     Suite *suite = suite_create("channel_steps");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         TCase *group = tcase_create(cases[i].name);
-        tcase_set_timeout(group, 60);
+        tcase_set_timeout(group, 300);
         tcase_add_loop_test(group, every_order_keeps_every_message, (int)i, (int)i + 1);
         suite_add_tcase(suite, group);
     }
