@@ -30,10 +30,11 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 LIST = HERE.parent.parent / "docs" / "stdlib-tests.md"
 MARK = "@@"
-SILENCE = 60      # seconds without a test beginning or ending: it hangs
-LONGEST = 300     # seconds for one module, whatever it does
+SILENCE = 180     # seconds without a test beginning or ending: it hangs, be the machine ever so slow
+LONGEST = 900     # seconds for one module, whatever it does
 MOST_RESTARTS = 15  # of one module
-AGAIN = 2         # more tries for what failed
+AGAIN = 2         # more tries for what failed,
+PAUSE = 5         # seconds apart: a machine that is busy for a moment is no reason
 HANGS = "hangs:"  # how the reason of a loss begins that is not run, patched
 
 # Neither plain nor patched: they take long, and their like are run.
@@ -61,6 +62,11 @@ def expand(name):
         found = sorted((folder / f"test_{name}").glob("test_*.py"))
         return [f"test_{name}.{path.stem}" for path in found if "windows" not in path.stem]
     return [f"test_{name}"] if (folder / f"test_{name}.py").exists() else []
+
+
+def scratch():
+    """A folder to run in, whatever is still written there at the end."""
+    return tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
 
 
 def kill_group(group, signum):
@@ -94,7 +100,7 @@ class Run:
 
     def once(self):
         """One child. True: it came to the end."""
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch() as folder:
             done = pathlib.Path(folder, "done")
             done.write_text("\n".join([*self.outcomes, *self.left_out]))
             command = [sys.executable, str(HERE / "child.py"), self.module, str(done)]
@@ -122,10 +128,10 @@ class Run:
                     hung.set()
                     kill_group(child.pid, signal.SIGABRT)  # faulthandler tells where
                     time.sleep(1)
-                    kill_group(child.pid, signal.SIGKILL)
-                    return
+                    break
+            kill_group(child.pid, signal.SIGKILL)  # and what it left behind, which may hold its pipes
 
-        helpers = [threading.Thread(target=guard), threading.Thread(target=drain)]
+        helpers = [threading.Thread(target=guard, daemon=True), threading.Thread(target=drain, daemon=True)]
         for helper in helpers:
             helper.start()
         for line in child.stdout:
@@ -138,13 +144,13 @@ class Run:
                 current = test
             elif what == "end":
                 ended = True
+                break
             else:
                 self.outcomes[test] = what
                 current = None
         status = child.wait()
-        kill_group(child.pid, signal.SIGKILL)  # what it left behind
         for helper in helpers:
-            helper.join()
+            helper.join(10)  # a daemon that a test left may hold stderr for ever
         if ended:
             if status != 0:
                 self.outcomes[f"test.{self.module} (at exit)"] = "crashed"
@@ -205,12 +211,16 @@ sys.exit(not (result.testsRun and result.wasSuccessful()))
 def passes_alone(test, patched):
     """Whether one test passes in a process of its own."""
     command = [sys.executable, "-c", ALONE, test, *["patched"] * patched]
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
+        child = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.DEVNULL, start_new_session=True)
         try:
-            return subprocess.run(command, cwd=folder, timeout=SILENCE, stdin=subprocess.DEVNULL,
-                                  capture_output=True).returncode == 0
+            return child.wait(SILENCE) == 0
         except subprocess.TimeoutExpired:
             return False
+        finally:
+            kill_group(child.pid, signal.SIGKILL)
+            child.wait()
 
 
 def passes_in_module(test, patched, left_out):
@@ -224,7 +234,11 @@ def is_lost(test, left_out):
     """It fails patched each time, and passes plain."""
     if " " in test:
         return not passes_in_module(test, True, left_out) and passes_in_module(test, False, SLOW)
-    return not any(passes_alone(test, True) for _ in range(AGAIN)) and passes_alone(test, False)
+    for _ in range(AGAIN):
+        time.sleep(PAUSE)
+        if passes_alone(test, True):
+            return False
+    return passes_alone(test, False)
 
 
 # ---- The table of the page ----
@@ -273,6 +287,7 @@ def main():
             continue
         if not is_lost(test, SLOW | hanging):
             passed_again.add(test)
+            print(f"no loss, seen again: {test}: {patched[test]}")
             continue
         new.append(test)
         print(f"NEW LOSS {test}: {patched[test]}")
