@@ -33,6 +33,15 @@ def sleep_and_note(seconds, sender):
         sender.send("left")
 
 
+def stay(sender):
+    """Say that it is in, and when it is told to leave that it has left."""
+    try:
+        sender.send("in")
+        microthread.sleep(1000)
+    finally:
+        sender.send("left")
+
+
 def echo(receiver, sender):
     with sender:
         for message in receiver:

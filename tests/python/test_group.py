@@ -39,7 +39,10 @@ def test_leaving_waits_for_all():
     ended = []
 
     def work(n):
-        sleep(0.001 * (3 - n))
+        if n < 2:
+            members[n + 1].wait()
+        else:
+            sleep(0.001)
         ended.append(n)
         return n
 

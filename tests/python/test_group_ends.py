@@ -11,6 +11,7 @@ from microthread import (Cancelled, Group, current, deferred, move_on_after, shi
                          threads, timeout, yield_now)
 
 FOREVER = 1000.0
+LIMIT = 60  # seconds for anything to come about
 
 
 @pytest.fixture(autouse=True)
@@ -21,17 +22,21 @@ def nobody_is_left():
 
 
 class Slow:
-    """Members that take their time to clean up; how many are inside."""
+    """Members that take their time to clean up, or wait for a deferred in it; how many are inside."""
 
-    def __init__(self):
+    def __init__(self, gate=None):
         self.inside = self.ended = 0
+        self.gate = gate
 
     def __call__(self):
         self.inside += 1
         try:
             sleep(FOREVER)
         finally:
-            sleep(0.001)
+            if self.gate is not None:
+                self.gate.wait()
+            else:
+                sleep(0.001)
             self.inside -= 1
             self.ended += 1
 
@@ -72,7 +77,8 @@ def test_raise_cancels_and_waits_for_clean_up():
 
 @pytest.mark.parametrize("is_in_body", [True, False])
 def test_cancelled_owner_cancels_waits_and_is_cancelled(is_in_body):
-    work, reached = Slow(), []
+    gate = deferred()
+    work, reached = Slow(gate), []
 
     def own():
         with Group() as group:
@@ -84,15 +90,18 @@ def test_cancelled_owner_cancels_waits_and_is_cancelled(is_in_body):
     owner = spawn(own)
     sleep(0.001)
     owner.cancel("why")
-    yield_now()
+    for _ in range(3):
+        yield_now()
     assert work.inside == 3 and not owner.done()
+    gate.callback(None)
     with pytest.raises(concurrent.futures.CancelledError, match="why"):
         owner.wait()
     assert work.ended == 3 and not reached and owner.cancelled()
 
 
 def test_owner_cancelled_again_and_again_waits_all_the_same():
-    work = Slow()
+    gate = deferred()
+    work = Slow(gate)
 
     def own():
         with Group() as group:
@@ -106,6 +115,7 @@ def test_owner_cancelled_again_and_again_waits_all_the_same():
     owner.throw(KeyError("thrown"))
     yield_now()
     assert work.inside == 3
+    gate.callback(None)
     with pytest.raises(ExceptionGroup) as caught:
         owner.wait()
     assert [type(one) for one in caught.value.exceptions] == [KeyError] and work.ended == 3
@@ -429,8 +439,9 @@ def test_generator_whose_owner_is_gone_still_ends_its_group():
     items = generator()
     owner = spawn(lambda: next(items) and sleep(0.0005))
     owner.wait()
-    sleep(0.003)
-    assert work.ended == 3
+    with timeout(LIMIT):
+        while work.ended < 3:
+            sleep(0.001)
     assert list(items) == []
 
 
@@ -438,8 +449,10 @@ def test_group_of_one_that_ended_without_leaving_is_cancelled():
     work = Slow()
     group = Group()
     spawn(lambda: work.fill(group.__enter__()) or sleep(0.0005)).wait()
-    sleep(0.003)
-    assert work.ended == 3 and group.cancelled
+    with timeout(LIMIT):
+        while work.ended < 3:
+            sleep(0.001)
+    assert group.cancelled
 
 
 def test_owner_whose_member_may_yet_fail_is_not_taken_for_garbage():
@@ -472,7 +485,9 @@ def test_owner_whose_member_may_yet_fail_is_not_taken_for_garbage():
     sleep(0.001)
     gc.collect()
     gc.collect()
-    sleep(0.005)
+    with timeout(LIMIT):
+        while len(seen) < 2:
+            sleep(0.001)
     assert sorted(seen) == ["group", "map"]
 
 

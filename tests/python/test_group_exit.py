@@ -14,6 +14,7 @@ def test_exit_of_the_process_with_an_open_group_in_another(body):
     from microthread import *
     from microthread import sleep
     def work(n):
+        begun.append(n)
         try:
             sleep(60)
         finally:
@@ -27,9 +28,10 @@ def test_exit_of_the_process_with_an_open_group_in_another(body):
                 {body}
         finally:
             print(sorted(ended))
-    ended = []
+    begun, ended = [], []
     owner = spawn(own)
-    sleep(0.001)
+    while len(begun) < 4:  # one that has not begun is dropped
+        yield_now()
     """, "[0, 1, 2, 3]\n")
 
 
@@ -53,8 +55,8 @@ def test_interrupt_cancels_the_members_and_comes_out_bare():
         from microthread import *
         ended = []
         def work():
-            threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
             try:
+                threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
                 sleep(60)
             finally:
                 ended.append(1)
@@ -86,13 +88,13 @@ def test_second_interrupt_waits_for_the_clean_up_all_the_same():
         raise KeyboardInterrupt
     def work():
         try:
+            interrupt_later()  # main is in the block
             sleep(60)
         finally:
             second.wait()
             sleep(0.001)
             ended.append(1)
     signal.signal(signal.SIGINT, handler)
-    interrupt_later()
     try:
         with Group() as group:
             group.spawn(work)
@@ -173,8 +175,9 @@ def test_end_of_an_os_thread_ends_its_groups():
     check_script("""
     import threading
     from microthread import *
-    ended = []
+    begun, ended = [], []
     def work():
+        begun.append(1)
         try:
             sleep(60)
         finally:
@@ -188,7 +191,8 @@ def test_end_of_an_os_thread_ends_its_groups():
             ended.append("owner")
     def elsewhere():
         spawn(own)
-        sleep(0.001)
+        while len(begun) < 2:
+            yield_now()
     thread = threading.Thread(target=elsewhere)
     thread.start()
     thread.join()

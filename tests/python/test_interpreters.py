@@ -194,9 +194,8 @@ def test_cancel_of_a_handle_cancels_the_micro_thread_there():
 from concurrent.futures import CancelledError
 one = create()
 receiver, sender = create_channel()
-handle = one.spawn(functions.sleep_and_note, 60, sender)
-assert "sleep_and_note" in handle.name
-sleep(0.02)
+handle = one.spawn(functions.stay, sender)
+assert "stay" in handle.name and receiver.recv() == "in"
 assert not handle.done() and handle.cancel()
 try:
     handle.wait()
@@ -214,15 +213,25 @@ assert early.cancelled()
 
 def test_time_limit_and_cancelled_caller_reach_the_call():
     check("""
+import queue
 one = create()
 receiver, sender = create_channel()
-try:
-    with microthread.timeout(0.02):
-        one.call(functions.sleep_and_note, 60, sender)
-except TimeoutError:
-    assert receiver.recv() == "left"
-caller = spawn(one.call, functions.sleep_and_note, 60, sender)
-sleep(0.02)
+seconds, began = 0.02, False
+while not began:
+    try:
+        with microthread.timeout(seconds):
+            one.call(functions.stay, sender)
+    except TimeoutError:
+        pass
+    else:
+        raise AssertionError
+    try:
+        began = receiver.recv_nowait() == "in"
+    except queue.Empty:
+        seconds *= 2
+assert receiver.recv_nowait() == "left"  # its end was waited for
+caller = spawn(one.call, functions.stay, sender)
+assert receiver.recv() == "in"
 caller.cancel()
 caller._join()
 assert caller.cancelled() and receiver.recv() == "left"
@@ -255,8 +264,8 @@ def test_close_lets_its_micro_threads_leave_and_refuses_what_comes_later():
     check("""
 one = create()
 receiver, sender = create_channel()
-handle = one.spawn(functions.sleep_and_note, 60, sender)
-sleep(0.02)
+handle = one.spawn(functions.stay, sender)
+assert receiver.recv() == "in"
 one.close()
 one.close()
 assert receiver.recv() == "left"
@@ -299,19 +308,21 @@ two.close()
 def test_close_with_a_time_limit_goes_on_ending():
     check("""
 one = create()
+receiver, sender = create_channel()
 one.run('''
 import microthread
 def stay():
     try:
         microthread.sleep(60)
     finally:
-        microthread.sleep(0.1)
+        receiver.recv()
 microthread.spawn(stay)
 microthread.sleep(0)
-''')
+''', receiver=receiver)
 try:
     one.close(0.01)
 except TimeoutError:
+    sender.send("leave")
     one.close()
 else:
     raise AssertionError
@@ -355,8 +366,8 @@ def test_shared_gil():
 one = create(own_gil=False)
 assert one.call(functions.double, 4) == 8
 receiver, sender = create_channel()
-handle = one.spawn(functions.sleep_and_note, 60, sender)
-sleep(0.02)
+handle = one.spawn(functions.stay, sender)
+assert receiver.recv() == "in"
 one.close()
 assert receiver.recv() == "left"
 handle._join()
@@ -467,14 +478,17 @@ assert not busy.done() and not busy_too.done()
 
 def test_one_who_gives_up_waiting_for_the_end_disturbs_nobody_else():
     check("""
-def careful():
+def careful(begun, leave):
     try:
-        microthread.sleep(100)
+        begun.send(None)
+        microthread.sleep(1000)
     finally:
-        microthread.sleep(0.2)
+        leave.recv()
 one = create()
-one.spawn(careful)
-sleep(0.05)
+begun, begun_in = create_channel()
+leave_out, leave = create_channel()
+one.spawn(careful, begun_in, leave_out)
+begun.recv()
 others = [spawn(one.close) for _ in range(2)]
 yield_now()
 try:
@@ -483,6 +497,7 @@ except TimeoutError:
     pass
 else:
     assert False
+leave.send(None)
 for other in others:
     other.wait()
 """)
@@ -520,9 +535,9 @@ def test_keyboard_interrupt_ends_a_wait_for_another_interpreter():
 import os, signal
 one = create()
 receiver, sender = create_channel()
-spawn(lambda: (sleep(0.05), os.kill(os.getpid(), signal.SIGINT)))
+spawn(lambda: (receiver.recv(), os.kill(os.getpid(), signal.SIGINT)))
 try:
-    one.call(functions.sleep_and_note, 60, sender)
+    one.call(functions.stay, sender)
 except KeyboardInterrupt:
     assert receiver.recv() == "left"
 else:

@@ -64,21 +64,31 @@ assert not lock.locked()
 
 def test_semaphore_counts_over_interpreters():
     check("""
-def hold(semaphore, report, seconds):
+def hold(semaphore, report, leave):
     with semaphore:
         report.send(1)
-        sleep(seconds)
+        leave.recv()
         report.send(-1)
 semaphore = Semaphore(2)
 receiver, report = create_channel()
+leave_out, leave = create_channel()
 some = [create() for _ in range(2)]
-members = [i.spawn(hold, semaphore, report, 0.01) for i in some for _ in range(3)]
+members = [i.spawn(hold, semaphore, report, leave_out) for i in some for _ in range(3)]
+assert receiver.recv() == receiver.recv() == 1
+try:
+    receiver.recv(timeout=0.02)
+except TimeoutError:
+    pass
+else:
+    raise AssertionError  # a third is in
+for _ in members:
+    leave.send(None)
 microthread.wait_all(members)
-now = most = 0
-for _ in range(12):
+now = 2
+for _ in range(10):
     now += receiver.recv()
-    most = max(most, now)
-assert now == 0 and most == 2, most
+    assert 0 <= now <= 2, now
+assert now == 0
 """)
 
 
@@ -139,8 +149,8 @@ def test_spread_group_raises_the_rebuilt_failure_and_cancels_the_others():
 receiver, sender = create_channel()
 try:
     with Group(interpreters=2) as group:
-        group.spawn(functions.sleep_and_note, 60, sender)
-        sleep(0.02)
+        group.spawn(functions.stay, sender)
+        assert receiver.recv() == "in"
         group.spawn(functions.raise_odd)
 except ExceptionGroup as failed:
     (error,) = failed.exceptions
@@ -240,10 +250,13 @@ def test_spread_group_has_the_limit_and_the_order_of_any_group():
     check("""
 def work(memory, n):
     now = memory.add(0, 1) + 1
+    memory.add(8, 1)
+    while memory.load(8) < 3:  # the first ones wait for each other
+        sleep(0.001)
     sleep(0.002)
     memory.add(0, -1)
     return n, now
-memory = SharedBuffer(8)
+memory = SharedBuffer(16)
 with Group(3, interpreters=2) as group:
     found = list(group.map(work, [memory] * 30, range(30)))
 assert [n for n, _ in found] == list(range(30)) and max(now for _, now in found) == 3, found
@@ -258,19 +271,16 @@ else:
 
 def test_spread_group_that_is_cancelled_or_fails_here_cancels_there():
     check("""
-def stay(report):
-    report.send("in")
-    functions.sleep_and_note(60, report)
 receiver, report = create_channel()
 with Group(interpreters=2) as group:
-    members = [group.spawn(stay, report) for _ in range(3)]
+    members = [group.spawn(functions.stay, report) for _ in range(3)]
     assert [receiver.recv() for _ in range(3)] == ["in"] * 3
     group.cancel()
 assert all(member.cancelled() for member in members)
 assert [receiver.recv_nowait() for _ in range(3)] == ["left"] * 3
 try:
     with Group(interpreters=2) as group:
-        group.spawn(stay, report)
+        group.spawn(functions.stay, report)
         assert receiver.recv() == "in"
         raise KeyError("block")
 except ExceptionGroup as failed:
