@@ -40,7 +40,7 @@ def on_each_backend(test):
         monkeypatch.setitem(os.environ, "MICROTHREAD_FILES", backend)
         thread = threading.Thread(target=body)
         thread.start()
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive()
         if failures:
             raise failures[0]

@@ -78,7 +78,7 @@ def test_one_that_swallows_the_exit_gets_it_ten_times_at_most():
                     print(count)
         microthread.spawn(work)
         microthread.sleep(0.001)
-    """, "".join(f"{n}\n" for n in range(1, 11)), timeout=10)
+    """, "".join(f"{n}\n" for n in range(1, 11)))
 
 
 def test_one_that_swallows_the_exit_and_yields_for_ever_is_left():
@@ -98,7 +98,7 @@ def test_one_that_swallows_the_exit_and_yields_for_ever_is_left():
         microthread.spawn(work)
         microthread.spawn(other)
         microthread.sleep(0.001)
-    """, timeout=10)
+    """)
 
 
 def test_one_that_waits_in_vain_in_its_clean_up_does_not_hang_the_exit():
@@ -117,7 +117,7 @@ def test_one_that_waits_in_vain_in_its_clean_up_does_not_hang_the_exit():
         microthread.spawn(work)
         microthread.spawn(other)
         microthread.sleep(0.001)
-    """, timeout=10)
+    """)
 
 
 @pytest.mark.parametrize("call, status", [("sys.exit(3)", 3), ("sys.exit()", 0), ("exit(4)", 4),
@@ -300,21 +300,33 @@ def test_import_alone_is_silent():
 
 
 STUBBORN = """
-    import microthread, signal, time
+    import microthread, signal, sys, time
     from microthread import _hooks
 
-    def cook(seconds):
+    class Log:  # what is written to stderr, which it reaches as well
+        text = ""
+        def write(self, text):
+            self.text += text
+            sys.__stderr__.write(text)
+        def flush(self):
+            sys.__stderr__.flush()
+
+    def compute(seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            pass
+
+    def cook():
         try:
             microthread.sleep(1000)
         except microthread.MicroThreadExit:
             pass
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            pass
+        ACT
         print("ok")
 
+    sys.stderr = Log()
     _hooks.PATIENCE = 0.05
-    thread = microthread.micro_thread(cook, (SECONDS,), name="cook")
+    thread = microthread.micro_thread(cook, name="cook")
     thread.start()
     microthread.yield_now()
 """
@@ -322,22 +334,23 @@ STUBBORN = """
 
 @pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="3.12 starts no OS thread so late")
 def test_one_that_computes_instead_of_leaving_is_named():
-    done = run_script(STUBBORN.replace("SECONDS", "1.0"), timeout=60)
+    done = run_script(STUBBORN.replace("ACT", """while "cook" not in sys.stderr.text:
+            pass
+        compute(0.3)"""))
     assert done.returncode == 0 and done.stdout == "ok\n"
     assert "exit waits for micro-thread cook (id " in done.stderr and "in cook\n" in done.stderr
     assert done.stderr.count("exit waits") == 1  # once for each time that it keeps the loop
 
 
 def test_one_that_leaves_in_time_is_not_named():
-    done = run_script(STUBBORN.replace("SECONDS", "0").replace("0.05", "60"), timeout=60)
+    done = run_script(STUBBORN.replace("ACT", "").replace("0.05", "60"))
     assert done.returncode == 0 and done.stdout == "ok\n" and not done.stderr
 
 
 def test_ctrl_c_ends_one_that_computes_for_ever_at_exit():
-    done = run_script(STUBBORN.replace("SECONDS", "1e9") + """
-    signal.signal(signal.SIGALRM, signal.default_int_handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.3)
-    """, timeout=60)
+    done = run_script(STUBBORN.replace("ACT", """signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        compute(1e9)"""))
     assert not done.timed_out and done.stdout == "" and "KeyboardInterrupt" in done.stderr
 
 

@@ -287,6 +287,6 @@ def test_each_os_thread_has_means_of_its_own(tmp_path):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert all((tmp_path / name).stat().st_size == 10_000 for name in os.listdir(tmp_path))
     assert len(os.listdir(tmp_path)) >= 1

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 import microthread
-from microthread import open, sleep, spawn, timeout, yield_now
+from microthread import current, open, sleep, spawn, timeout, yield_now
 
 from file_support import on_each_backend, open_pty
 
@@ -168,16 +168,20 @@ def test_closing_a_raw_pipe_wakes_readers_of_other_os_threads():
     caught = []
 
     def work():
+        readers.append(current())
         try:
             file.read(1)
         except OSError as error:
             caught.append(error.errno)
 
+    readers = []
     thread = threading.Thread(target=work)
     thread.start()
-    sleep(0.05)
+    with timeout(60):
+        while not readers or readers[0].waiting_for != f"read fd {r}":
+            sleep(0.001)
     file.close()
-    thread.join(10)
+    thread.join(60)
     os.close(w)
     assert caught == [errno.EBADF]
 

@@ -11,7 +11,8 @@ import pytest
 import microthread
 from gc_support import WAITS, Thing, alone, collected, outer, settle  # noqa: F401
 from microthread import (
-    MicroThreadExit, deferred, generate, micro_pipe, put, sleep, spawn, take, threads, yield_now)
+    MicroThreadExit, deferred, generate, micro_pipe, put, sleep, spawn, take, threads, timeout,
+    yield_now)
 from support import check_script
 
 
@@ -128,7 +129,9 @@ def test_clean_up_may_wait():
 
     spawn(work)
     settle()
-    sleep(0.01)
+    with timeout(60):
+        while not log:
+            sleep(0.001)
     assert log == ["slept"]
 
 
@@ -167,7 +170,7 @@ def test_one_that_swallows_every_exit_stays_and_main_is_left_alone():
     assert len(log) == 10 and len(threads()) == 2
     threads()[1].throw(KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
-        sleep(1)
+        sleep(1000)
 
 
 @collected
@@ -220,9 +223,9 @@ def test_collection_in_another_os_thread_wakes_it_here():
     yield_now()
     other = threading.Thread(target=lambda: [gc.collect() for _ in range(3)])
     other.start()
-    while other.is_alive():
-        sleep(0.001)
-    sleep(0.01)
+    with timeout(60):
+        while other.is_alive() or not left:
+            sleep(0.001)
     assert left == [threading.get_ident()]
 
 

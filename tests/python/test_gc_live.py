@@ -12,8 +12,18 @@ import microthread
 from gc_support import alone, outer, settle  # noqa: F401
 from microthread import (
     Event, Lock, SimpleQueue, after, deferred, generate, micro_pipe, move_on_after, put,
-    run_blocking, select, shield, sleep, spawn, threads, yield_now)
+    run_blocking, select, shield, sleep, spawn, threads, timeout, yield_now)
 from support import check_script
+
+
+LIMIT = 60  # seconds for anything to come about
+
+
+def comes(log):
+    """Wait until something is in it."""
+    with timeout(LIMIT):
+        while not log:
+            sleep(0.001)
 
 
 def stays(thread, log):
@@ -24,14 +34,14 @@ def stays(thread, log):
 
 def test_one_that_sleeps_stays():
     log = []
-    thread = spawn(outer, lambda *_: sleep(30), log, None)
+    thread = spawn(outer, lambda *_: sleep(1000), log, None)
     stays(thread, log)
 
 
 @pytest.mark.parametrize("wait", [
-    lambda: micro_pipe().take(timeout=30), lambda: deferred().wait(30),
-    lambda: Lock().acquire(timeout=30) and Event().wait(30),
-    lambda: select(deferred(), after(30)), lambda: select(deferred(), timeout=30)])
+    lambda: micro_pipe().take(timeout=1000), lambda: deferred().wait(1000),
+    lambda: Lock().acquire(timeout=1000) and Event().wait(1000),
+    lambda: select(deferred(), after(1000)), lambda: select(deferred(), timeout=1000)])
 def test_one_with_a_time_out_stays(wait):
     log = []
     stays(spawn(outer, lambda *_: wait(), log, None), log)
@@ -41,7 +51,7 @@ def test_one_in_a_block_with_a_limit_stays():
     log = []
 
     def work(*_):
-        with move_on_after(30), shield():
+        with move_on_after(1000), shield():
             deferred().wait()
 
     stays(spawn(outer, work, log, None), log)
@@ -55,8 +65,9 @@ def test_one_that_waits_for_a_descriptor_stays():
         stays(spawn(outer, lambda *_: microthread.wait_readable(left.fileno()), log, None), log)
         stays(spawn(outer, lambda *_: select(deferred(), microthread.readable(left)), log, None), log)
         right.send(b"x")
-        yield_now()
-        sleep(0.01)
+        with timeout(LIMIT):
+            while len(log) < 2:
+                sleep(0.001)
     assert log == ["finally", "finally"]
 
 
@@ -104,7 +115,7 @@ def test_one_that_only_a_callback_of_another_can_wake_stays():
     log = []
 
     def work(*_):
-        spawn(sleep, 0.5).add_done_callback(event_setter(log))
+        spawn(sleep, 1000).add_done_callback(event_setter(log))
 
     def event_setter(log):
         event = Event()
@@ -116,7 +127,7 @@ def test_one_that_only_a_callback_of_another_can_wake_stays():
         settle()
     assert log == []
     threads()[1].cancel()
-    sleep(0.01)
+    comes(log)
     assert log == ["woken"]
 
 
@@ -130,7 +141,7 @@ def test_one_that_another_os_thread_will_wake_stays(make):
     go = threading.Event()
 
     def waker(wake):
-        go.wait(5)
+        go.wait(LIMIT)
         wake()
 
     other = threading.Thread(target=waker, args=(wake,))
@@ -140,10 +151,7 @@ def test_one_that_another_os_thread_will_wake_stays(make):
         settle()
     assert log == []
     go.set()
-    for _ in range(500):
-        if log:
-            break
-        sleep(0.002)
+    comes(log)
     other.join()
     assert log == [7]
 
@@ -153,10 +161,7 @@ def test_one_that_waits_for_a_worker_stays():
     spawn(lambda: log.append(run_blocking(lambda: time.sleep(0.05) or 3)))
     for _ in range(3):
         settle()
-    for _ in range(500):
-        if log:
-            break
-        sleep(0.002)
+    comes(log)
     assert log == [3]
 
 

@@ -79,7 +79,7 @@ def test_nested_finally_blocks_that_wait_run_inside_out():
         try:
             try:
                 try:
-                    sleep(10)
+                    sleep(1000)
                 finally:
                     sleep(0.001)
                     log.append((n, 1))
