@@ -64,7 +64,7 @@ def start(processors):
 def main(count=10, processors=2):
     address, stages = start(processors)
     with udp() as sock:
-        sock.settimeout(10)
+        sock.settimeout(30)
         for number in range(1, count + 1):
             sock.sendto(b"%d" % number, address)
         answers = [sock.recv(100).decode() for _ in range(count)]

@@ -29,7 +29,7 @@ def site(sock, address):
 
 def fetch(address, path):
     """The status and the body of a page."""
-    with socket.create_connection(address, timeout=10) as sock:
+    with socket.create_connection(address, timeout=30) as sock:
         sock.sendall(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
         answer = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
     head, _, body = answer.partition("\r\n\r\n")

@@ -28,7 +28,7 @@ def download(address, name, folder):
     """Fetch one file; returns its size. What is incomplete does not stay."""
     path = folder / name
     try:
-        with timeout(10), socket.create_connection(address) as sock, path.open("wb") as file:
+        with timeout(30), socket.create_connection(address) as sock, path.open("wb") as file:
             sock.sendall(f"{name}\n".encode())
             while data := sock.recv(65536):
                 file.write(data)

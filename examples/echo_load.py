@@ -15,7 +15,7 @@ from microthread import micro_pipe, socket, spawn
 
 SIZE = 64  # bytes of a message
 SECONDS = 6  # no message is sent after that
-SILENCE = 10  # seconds without an answer are an error
+SILENCE = 30  # seconds without an answer are an error
 SPARE = 50  # descriptors for everything else
 
 

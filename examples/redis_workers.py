@@ -44,7 +44,7 @@ def main(client):
     progress = []
     with client.pubsub() as subscription:
         subscription.subscribe("done")
-        assert subscription.get_message(timeout=10)["type"] == "subscribe"
+        assert subscription.get_message(timeout=30)["type"] == "subscribe"
         threads = [threading.Thread(target=work, args=(client,)) for _ in range(WORKERS)]
         threads.append(threading.Thread(target=follow, args=(subscription, progress)))
         began = time.perf_counter()
@@ -70,7 +70,7 @@ else:
                                    "--dir", folder], stdout=subprocess.DEVNULL)
         try:
             client = redis.Redis(unix_socket_path=path)
-            for _ in range(500):
+            for _ in range(3000):
                 try:
                     client.ping()
                     break

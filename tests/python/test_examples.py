@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Every program in examples/ runs, says what it should, and ends."""
 import collections
+import contextlib
 import os
 import re
+import select
 import socket
 import subprocess
 import sys
@@ -29,25 +31,48 @@ def run(name, *args, options=()):
     return done.stdout.splitlines()
 
 
+def at_once(folder, name, *args, options=()):
+    """The figures in the first line of an example, and its other lines.
+
+    The last two figures, which are left out, are the seconds that it took, and those that it would
+    take one after the other. A busy host may add more than was saved: then the delays are made longer.
+    """
+    source = (EXAMPLES / name).read_text(encoding="utf-8")
+    for times in (1, 10, 50):
+        longer, count = re.subn(r"^DELAY = ([\d.]+)", lambda found: f"DELAY = {float(found[1]) * times}",
+                                source, flags=re.MULTILINE)
+        assert count == 1
+        (folder / name).write_text(longer, encoding="utf-8")
+        first, *others = run(folder / name, *args, options=options)
+        *figures, seconds, alone = re.findall(r"[\d.]+", first)
+        if float(seconds) < float(alone):
+            return figures, others
+    raise AssertionError(first)
+
+
 def test_every_example_is_tested():
     text = Path(__file__).read_text(encoding="utf-8")
     tested = set(re.findall(r'(?:run|start|served)\("(\w+\.py)"', text))
+    tested |= set(re.findall(r'at_once\(tmp_path, "(\w+\.py)"', text))
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested
 
 
 def start(name, *args):
-    """The process of a server, and its port, which it prints or was given."""
+    """The process of a server, and its port, which it was given or prints."""
     server = subprocess.Popen([sys.executable, EXAMPLES / name, *args], text=True,
                               env=child_environment(), stdout=subprocess.PIPE,
                               start_new_session=True)
-    port = int(args[0] if args else server.stdout.readline().split()[-1])
-    for _ in range(1000):
+    port = int(args[0]) if args else 0
+    if not port:
+        port = int(server.stdout.readline().split()[-1])
+    end = time.monotonic() + TIMEOUT
+    while True:
         try:
             socket.create_connection(("127.0.0.1", port)).close()
-            break
+            return server, port
         except ConnectionRefusedError:
+            assert server.poll() is None and time.monotonic() < end
             time.sleep(0.01)
-    return server, port
 
 
 def stop(server):
@@ -56,9 +81,13 @@ def stop(server):
     server.stdout.close()
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
+@pytest.fixture
+def port():
+    """One that no other process gets: bound here, it is free for a server, which reuses addresses."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
 
 
 def test_echo_server():
@@ -75,7 +104,8 @@ def test_echo_server():
 def test_echo_load():
     lines = run("echo_load.py", "50", "2000")
     table = {line[:14].strip(): line[14:].split()[0] for line in lines}
-    assert table["connections"] == "50" and table["messages"] == "2,000", lines
+    assert table["connections"] == "50", lines
+    assert table["messages"] == "2,000" or float(table["seconds"]) >= 6, lines  # it sends no longer
     assert list(table)[2:] == ["seconds", "messages/s", "server CPU", "latency p50", "latency p99"]
 
 
@@ -102,22 +132,26 @@ def test_chat_server():
         "Ann hears: * Bob has left", "Cem hears: * Bob has left"]
 
 
-def test_chat_server_throws_out_whom_it_waits_for():
+def test_chat_server_throws_out_whom_it_waits_for(port):
     """One who never reads does not keep the others from hearing."""
-    server, port = start("chat_server.py", str(free_port()))
+    server, port = start("chat_server.py", str(port))
     try:
-        ann, bob, deaf = (socket.create_connection(("127.0.0.1", port), timeout=10)
-                          for _ in range(3))
-        with ann, bob, deaf, bob.makefile("r") as heard:
-            bob.sendall(b"Bob\n")
-            time.sleep(0.2)  # nobody says when the first one is there
-            for name, sock in (("Ann", ann), ("Deaf", deaf)):
-                sock.sendall(f"{name}\n".encode())
-                assert heard.readline() == f"* {name} has joined\n"
+        one, other, deaf = (socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
+                            for _ in range(3))
+        with one, other, deaf:
+            one.sendall(b"Ann\n")
+            other.sendall(b"Bob\n")
+            (hearer,), _, _ = select.select([one, other], [], [], TIMEOUT)  # who was there first
+            speaker, name = (other, "Bob") if hearer is one else (one, "Ann")
+            heard = hearer.makefile("r")
+            assert heard.readline() == f"* {name} has joined\n"
+            deaf.sendall(b"Deaf\n")
+            assert heard.readline() == "* Deaf has joined\n"
             notices = []
             for n in range(200):
-                ann.sendall(f"{n} {'x' * 100_000}\n".encode())
-                while not (text := heard.readline()).startswith(f"Ann: {n} "):
+                speaker.sendall(f"{n} {'x' * 100_000}\n".encode())
+                while not (text := heard.readline()).startswith(f"{name}: {n} "):
+                    assert text  # not the end
                     notices.append(text)
             assert "* Deaf has left\n" in notices
     finally:
@@ -146,10 +180,14 @@ def test_primes_parallel_shows_its_progress_on_a_terminal():
         done = subprocess.run([sys.executable, EXAMPLES / "primes_parallel.py", "3000", "2"], text=True,
                               timeout=TIMEOUT, env=child_environment(), stdout=subprocess.PIPE,
                               stderr=terminal)
-        shown = os.read(master, 100_000).decode().split("\r")
+        os.close(terminal)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: all was read, and nobody has the terminal
+            while data := os.read(master, 100_000):
+                shown += data
+        shown = shown.decode().split("\r")
     finally:
         os.close(master)
-        os.close(terminal)
     assert done.returncode == 0 and done.stdout == "430 primes below 3000\n", done
     assert len(shown) > 10 and f"[{'#' * 4:.<40}]  10 %" in shown and f"[{'#' * 40}] 100 %" in shown, shown
 
@@ -159,7 +197,7 @@ def test_channel_pipeline():
 
 
 def test_echo_cores():
-    server, port = start("echo_cores.py", str(free_port()), "2")
+    server, port = start("echo_cores.py", "0", "2", str(TIMEOUT))
     try:
         some = [socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) for _ in range(20)]
         for number, sock in enumerate(some):
@@ -212,17 +250,15 @@ def test_sieve(count):
     assert run("sieve.py", str(count)) == [" ".join(map(str, primes))]
 
 
-def test_crawler():
-    (line,) = run("crawler.py")
-    pages, links, fetchers, seconds, alone = re.findall(r"[\d.]+", line)
-    assert (pages, fetchers) == ("60", "20") and float(seconds) < float(alone), line
+def test_crawler(tmp_path):
+    (pages, links, fetchers), others = at_once(tmp_path, "crawler.py")
+    assert (pages, fetchers) == ("60", "20") and not others
 
 
-def test_downloads():
-    alone, missing = run("downloads.py", "20")
-    files, size, limit, seconds, alone = re.findall(r"[\d.]+", alone)
-    assert (files, size, limit) == ("40", "67000", "20") and float(seconds) < float(alone)
-    assert missing == "not on the mirror: missing; 0 files are half there"
+def test_downloads(tmp_path):
+    figures, others = at_once(tmp_path, "downloads.py", "20")
+    assert figures == ["40", "67000", "20"]
+    assert others == ["not on the mirror: missing; 0 files are half there"]
 
 
 def test_tree_walk(tmp_path):
@@ -239,38 +275,33 @@ def test_legacy_http_plain():
 
 
 @pytest.mark.parametrize("options", [(), ("-m", "microthread")])
-def test_crawl_requests(options):
+def test_crawl_requests(options, tmp_path):
     need_module("requests", "python3-requests")
-    (line,) = run("crawl_requests.py", "15", options=options)
-    pages, threads, seconds, alone = re.findall(r"[\d.]+", line)
-    assert (pages, threads) == ("60", "15") and float(seconds) < float(alone), line
+    assert at_once(tmp_path, "crawl_requests.py", "15", options=options) == (["60", "15"], [])
 
 
 @pytest.mark.parametrize("options", [(), ("-m", "microthread")])
-def test_redis_workers(options):
+def test_redis_workers(options, tmp_path):
     need_module("redis", "python3-redis")
     need_program("redis-server", "redis-server")
-    (line,) = run("redis_workers.py", options=options)
-    jobs, workers, seconds, alone = re.findall(r"[\d.]+", line)
-    assert (jobs, workers) == ("100", "20") and float(seconds) < float(alone), line
+    assert at_once(tmp_path, "redis_workers.py", options=options) == (["100", "20"], [])
 
 
 @pytest.mark.parametrize("options", [(), ("-m", "microthread")])
-def test_mysql_transfers(options):
+def test_mysql_transfers(options, tmp_path):
     need_module("pymysql", "python3-pymysql")
     with mariadb_server() as at:
-        (line,) = run("mysql_transfers.py", "127.0.0.1", str(at.port), options=options)
-    transfers, threads, seconds, alone = re.findall(r"[\d.]+", line)
-    assert (transfers, threads) == ("100", "20") and float(seconds) < float(alone), line
+        done = at_once(tmp_path, "mysql_transfers.py", "127.0.0.1", str(at.port), options=options)
+    assert done == (["100", "20"], [])
 
 
 @pytest.mark.parametrize("options", [(), ("-m", "microthread")])
-def test_postgres_jobs(options):
+def test_postgres_jobs(options, tmp_path):
     need_module("psycopg2", "python3-psycopg2")
     with postgres_server() as at:
-        (line,) = run("postgres_jobs.py", f"host=127.0.0.1 port={at.port} user=postgres", options=options)
-    jobs, workers, seconds, alone = re.findall(r"[\d.]+", line)
-    assert (jobs, workers) == ("100", "20") and float(seconds) < float(alone), line
+        done = at_once(tmp_path, "postgres_jobs.py", f"host=127.0.0.1 port={at.port} user=postgres",
+                       options=options)
+    assert done == (["100", "20"], [])
 
 
 def test_sqlite_worker(tmp_path):
@@ -287,7 +318,7 @@ def served(name, port):
 
 
 @pytest.mark.parametrize("has_flask", [False, True])
-def test_wsgi_app_under_gunicorn(has_flask, tmp_path, monkeypatch):
+def test_wsgi_app_under_gunicorn(has_flask, tmp_path, monkeypatch, port):
     # 20.1 and earlier cannot run on CPython 3.12 and later.
     pytest.importorskip("gunicorn", "21", reason="gunicorn 21 or later is not installed")
     if has_flask:
@@ -295,25 +326,30 @@ def test_wsgi_app_under_gunicorn(has_flask, tmp_path, monkeypatch):
     else:
         (tmp_path / "flask.py").write_text("raise ImportError")
         monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    port = free_port()
     server = served("wsgi_app.py", port)
+    end = time.monotonic() + TIMEOUT
 
     def fetch(number):
-        for _ in range(1000):
+        while True:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/{number}", timeout=TIMEOUT) as answer:
                     return answer.read().decode()
             except urllib.error.URLError as error:
-                if not isinstance(error.reason, ConnectionRefusedError) or server.poll() is not None:
+                if (not isinstance(error.reason, ConnectionRefusedError) or server.poll() is not None
+                        or time.monotonic() > end):
                     raise
                 time.sleep(0.02)
 
-    try:
-        assert fetch("first") == "hello, first\n"  # it is up
+    def seconds_of_a_hundred():
         began = time.monotonic()
         with ThreadPoolExecutor(50) as pool:
             assert list(pool.map(fetch, range(100))) == [f"hello, {n}\n" for n in range(100)]
-        assert time.monotonic() - began < 100 * 0.1  # as it would take one after the other
+        return time.monotonic() - began
+
+    try:
+        assert fetch("first") == "hello, first\n"  # it is up
+        # One after the other they never take less; a busy host may add as much, but not always.
+        assert any(seconds_of_a_hundred() < 100 * 0.1 for _ in range(3))
         server.terminate()
         assert (server.wait(TIMEOUT), server.stdout.read()) == (0, "")
     finally:
