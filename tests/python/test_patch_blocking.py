@@ -8,15 +8,27 @@ START = """
     import _thread, os, select, socket, threading, time, warnings
     import microthread._workers
     from microthread import patch
+    from microthread._patch import blocking
     blocking_sleep = (time.sleep,)
     real_lock = (_thread.allocate_lock(),)
     left, right = plain = socket.socketpair()
     read, write = os.pipe()
     patch.all(**{name: False for name in ("os", "select") if name in patch.report().left})
+    watches = []
+    class Watch(blocking.Watch):
+        def __init__(self):
+            super().__init__()
+            watches.append(self)
+    blocking.Watch = Watch
     patch.warn_blocking(True)
-    microthread.spawn(microthread.sleep, 60)
-    def later(fn, *args):
-        microthread._workers.submit(lambda: (blocking_sleep[0](0.05), fn(*args)))
+    microthread.spawn(microthread.sleep, 600)
+    def later(fn, *args):  # when the next watched call has begun
+        def job():
+            while watches[0].began is None:
+                blocking_sleep[0](0.001)
+            blocking_sleep[0](0.05)
+            fn(*args)
+        microthread._workers.submit(job)
     microthread.run_blocking(int)
     def caller(fn, *args):
         return fn(*args)      # the line

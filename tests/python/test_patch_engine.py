@@ -143,9 +143,11 @@ def test_run_blocking_uses_os_threads_before_and_after(first):
         for _ in range(5):
             sleep(0.001)
             ticks.append(1)
+    def until_it_ticked():
+        while len(ticks) < 5:
+            blocking(0.001)
     spawn(tick)
-    run_blocking(blocking, 0.05)
-    assert len(ticks) == 5
+    run_blocking(until_it_ticked)
     assert run_blocking(threading.get_native_id) != threading.get_native_id()
     def nested():  # a thread of a worker's is an OS thread: nobody would run a micro-thread there
         seen = []

@@ -24,7 +24,7 @@ if __name__ == "__main__":
 def run(*args, cwd, options=(), stdin="", ours=True):
     command = [sys.executable, *options, *(["-m", "microthread"] if ours else []), *map(str, args)]
     return subprocess.run(command, cwd=cwd, env=child_environment(), input=stdin, text=True,
-                          capture_output=True, timeout=30)
+                          capture_output=True, timeout=60)
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_free_locks_are_replaced_everywhere_at_once():
     spawn(lambda: (sleep(0.002), jobs.put(7)))
     assert jobs.get() == 7
     spawn(lambda: (sleep(0.002), event.set()))
-    assert event.wait(5)
+    assert event.wait(60)
     patch.undo()
     assert (type(lock), type(rlock)) == real and also[0] is lock is holder.lock is closure()
     assert holder.take.__self__ is lock and jobs.mutex is jobs.not_empty._lock
@@ -116,7 +116,7 @@ def test_held_lock_is_replaced_by_one_that_is_held():
     lock, rlock, condition = threading.Lock(), threading.RLock(), threading.Condition()
     for taken in (lock, rlock, rlock, condition):
         taken.acquire()
-    from microthread import Lock, RLock, patch
+    from microthread import Lock, RLock, patch, yield_now, threads as started
     patch.all()
     assert (type(lock), type(rlock), type(condition._lock)) == (Lock, RLock, RLock), str(patch.report())
     log = []
@@ -125,10 +125,12 @@ def test_held_lock_is_replaced_by_one_that_is_held():
             log.append(lock)
     threads = [threading.Thread(target=user, args=(each,)) for each in (lock, rlock, condition)]
     for thread in threads: thread.start()
-    time.sleep(0.01)
+    def until_all_wait():
+        while any(thread.state != "waiting" for thread in started()[1:]): yield_now()
+    until_all_wait()
     rlock.release()
-    time.sleep(0.01)
-    assert not log
+    until_all_wait()
+    assert not log and len(started()) == 4
     for each in (lock, rlock, condition): each.release()
     for thread in threads: thread.join()
     assert log == [lock, rlock, condition]
@@ -176,7 +178,8 @@ def test_thread_of_an_os_thread_started_earlier_is_an_os_thread():
     from microthread import patch
     patch.all()
     def note():
-        early_sleep(0.02)
+        while len(ticks) < 3:
+            early_sleep(0.001)
         seen.append(threading.get_native_id())
     def job():
         inner = threading.Thread(target=note)
@@ -189,7 +192,7 @@ def test_thread_of_an_os_thread_started_earlier_is_an_os_thread():
     jobs.put(job); jobs.put(None)
     early.join()
     started[0].join()
-    assert len(ticks) >= 3 and not started[0].is_alive()
+    assert not started[0].is_alive()
     late = threading.Thread(target=note)
     late.start(); late.join()
     assert len(set(seen)) == 3 and seen[2] == threading.get_native_id(), seen
@@ -231,22 +234,27 @@ def test_simple_queue_keeps_its_items():
 
 def test_os_thread_started_earlier_is_joined_without_blocking():
     check_script(EARLY + """
-    go = threading.Event()
-    thread = threading.Thread(target=lambda: (go.wait(), early_sleep(0.03)))
+    go, ticks = threading.Event(), []
+    def until_it_ticked():
+        go.wait()
+        while len(ticks) < 3:
+            early_sleep(0.001)
+    thread = threading.Thread(target=until_it_ticked)
     real_wait = go.wait
     thread.start()
+    while not go._cond._waiters or go._cond._lock.locked():
+        early_sleep(0.001)
     from microthread import patch, spawn
     patch.all()
-    ticks = []
     def tick():
         while thread.is_alive():
             time.sleep(0.002); ticks.append(1)
-    spawn(tick)
-    go.set()
     thread.join(0.001)
     assert thread.is_alive()
+    spawn(tick)
+    go.set()
     thread.join()
-    assert not thread.is_alive() and len(ticks) >= 3, ticks
+    assert not thread.is_alive()
     main = threading.main_thread()
     assert main.is_alive() and main is threading.current_thread()
     print("ok")
@@ -265,7 +273,7 @@ def test_selector_made_earlier_waits_for_the_micro_thread_only():
     assert "Selector" not in "".join(patch.report().remaining), patch.report()
     def check(selector, wait):
         threading.Timer(wait, os.write, (writer, b"x")).start()
-        (key, events), = selector.select(20)
+        (key, events), = selector.select(60)
         assert key.fd == reader and events == selectors.EVENT_READ
         assert os.read(reader, 1) == b"x" and selector.select(0) == []
     for selector in made:
@@ -286,8 +294,8 @@ def test_thread_made_earlier_is_started_as_a_micro_thread():
     import microthread
     from microthread import patch
     patch.all()
-    thread.start(); timer.start()
-    thread.join(); timer.join()
+    thread.start(); thread.join()
+    timer.start(); timer.join()
     assert seen == [thread, 1] and microthread.stats()["spawned"] == 2
     print("ok")
     """)

@@ -69,7 +69,8 @@ def test_raw_thread_runs_in_an_empty_context_and_reports():
     caught = []
     sys.unraisablehook = caught.append
     _thread.start_new_thread(fail, ())
-    time.sleep(0)
+    while not caught:
+        time.sleep(0)
     assert str(caught[0].exc_value) == "lost" and "thread started by" in caught[0].err_msg
     for args in ((1, ()), (fail, []), (fail, (), [])):
         try:
@@ -102,19 +103,20 @@ def test_timer_event_condition_semaphore_and_barrier_wait_for_the_micro_thread()
     check_script(START + """
     event, condition = threading.Event(), threading.Condition()
     semaphore, barrier = threading.BoundedSemaphore(2), threading.Barrier(3)
+    assert not event.wait(0.001)
     threading.Timer(0.005, event.set).start()
-    assert not event.wait(0.001) and event.wait(5)
+    assert event.wait(60)
     log, inside = [], []
     def user(i):
         with semaphore:
             inside.append(i); assert len(inside) <= 2; time.sleep(0.002); inside.remove(i)
-        barrier.wait(5)
+        barrier.wait(60)
         with condition:
             log.append(i); condition.notify_all()
     threads = [threading.Thread(target=user, args=(i,)) for i in range(3)]
     for thread in threads: thread.start()
     with condition:
-        assert condition.wait_for(lambda: len(log) == 3, 5)
+        assert condition.wait_for(lambda: len(log) == 3, 60)
         assert not condition.wait(0.001)
     print("ok")
     """)
@@ -139,8 +141,8 @@ def test_locks_serve_os_threads_as_well():
     real = [Real(target=add, args=(300,)) for _ in range(2)]
     micro = [threading.Thread(target=add, args=(300,)) for _ in range(2)]
     for thread in real + micro: thread.start()
-    assert sorted(jobs.get(timeout=10) for _ in range(20)) == sorted(list(range(5)) * 4)
-    assert [simple.get(timeout=10) for _ in range(4)] == ["done"] * 4 and count == 1200
+    assert sorted(jobs.get(timeout=60) for _ in range(20)) == sorted(list(range(5)) * 4)
+    assert [simple.get(timeout=60) for _ in range(4)] == ["done"] * 4 and count == 1200
     for thread in real + micro: thread.join()
     print("ok")
     """)
@@ -190,12 +192,14 @@ def test_unnamed_micro_thread_has_a_dummy_that_is_forgotten():
 
 def test_exit_waits_for_threads_and_ends_daemons():
     check_script(START + """
+    go = threading.Event()
     def daemon():
         try:
             time.sleep(60)
         finally:
             print("daemon ends")
     def worker():
+        go.wait()
         time.sleep(0.02)
         print("worker ends")
     threading.Thread(target=daemon, daemon=True).start()
@@ -203,6 +207,7 @@ def test_exit_waits_for_threads_and_ends_daemons():
     import atexit
     atexit.register(print, "atexit")
     print("main ends")
+    go.set()
     """, "main ends\nworker ends\natexit\ndaemon ends\n")
 
 
@@ -319,12 +324,14 @@ def test_what_a_signal_handler_raises_comes_out_in_the_main_thread():
     from microthread import patch
     patch.all()
     assert signal.getsignal(signal.SIGUSR1) is handler
-    alive = []
+    import microthread
+    alive, main = [], microthread.current()
     def interrupted():
         while True:
             time.sleep(0.001)
-            os.kill(os.getpid(), signal.SIGUSR1)
-            alive.append(1)
+            if (main.waiting_for or "").startswith("sleep"):
+                os.kill(os.getpid(), signal.SIGUSR1)
+                alive.append(1)
     thread = threading.Thread(target=interrupted, daemon=True)
     thread.start()
     came = 0
@@ -413,10 +420,12 @@ def test_child_of_a_fork_has_one_thread(where):
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="3.13 has handles")
 def test_joinable_thread_has_a_handle():
     check_script(START + """
-    handle = _thread.start_joinable_thread(lambda: time.sleep(0.005))
+    gate = threading.Event()
+    handle = _thread.start_joinable_thread(gate.wait)
     assert not handle.is_done() and handle.ident
     handle.join(0.001)
     assert not handle.is_done()
+    gate.set()
     handle.join()
     assert handle.is_done()
     new = _thread._ThreadHandle()
@@ -452,8 +461,10 @@ def test_workers_are_not_counted_as_threads():
     before = _thread._count()
     microthread.run_blocking(int)
     assert _thread._count() == before
-    thread = threading.Thread(target=time.sleep, args=(0.01,)); thread.start()
+    gate = threading.Event()
+    thread = threading.Thread(target=gate.wait); thread.start()
     assert _thread._count() == before + 1
+    gate.set()
     thread.join()
     assert _thread._count() == before
     print("ok")
