@@ -131,7 +131,7 @@ def test_timed_out_reader_does_not_swallow_an_item():
 
 def test_item_put_in_time_is_taken_before_the_time_out():
     pipe = micro_pipe()
-    reader = parked(pipe.take, 10)
+    reader = parked(pipe.take, 60)
     pipe.put(1)
     assert reader.wait() == 1
 
@@ -380,4 +380,4 @@ def test_finalizer_of_an_item_may_use_the_pipe():
 
     spawn(lambda thing: None, Thing()).wait()
     sleep(0)
-    assert log.wait(1) == "from __del__"
+    assert log.wait(60) == "from __del__"

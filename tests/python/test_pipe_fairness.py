@@ -104,7 +104,7 @@ def test_always_ready_micro_thread_leaves_at_exit(body):
                 print("ok")
         spawn(greedy)
         sleep(0.001)
-    """, timeout=8)
+    """)
 
 
 def test_call_that_goes_ahead_does_so_without_a_switch():

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from microthread import LifoQueue, PriorityQueue, Queue, sleep, spawn, yield_now
+from support import until_all_wait
 
 
 @pytest.mark.parametrize("kind", [Queue, LifoQueue])
@@ -53,14 +54,14 @@ def test_conditions_are_notified(kind):
 
     def wait_for(condition):
         with condition:
-            return condition.wait(10)
+            return condition.wait(60)
 
     waiter = spawn(wait_for, items.not_empty)
-    yield_now()
+    until_all_wait(waiter)
     items.put(1)
     assert waiter.wait() is True
     waiter = spawn(wait_for, items.not_full)
-    yield_now()
+    until_all_wait(waiter)
     items.get()
     assert waiter.wait() is True
 
@@ -114,7 +115,7 @@ def test_after_shutdown_nothing_goes_in():
 def test_item_promised_to_a_getter_is_not_taken_by_a_later_one(kind):
     items, order = kind(), []
     first = spawn(lambda: order.append(("first", items.get())))
-    yield_now()
+    until_all_wait(first)
     items.put(1)
     second = spawn(lambda: order.append(("second", items.get())))
     with pytest.raises(queue.Empty):
@@ -130,7 +131,7 @@ def test_place_promised_to_a_putter_is_not_taken_by_a_later_one(kind):
     items = kind(1)
     items.put(0)
     first = spawn(items.put, 1)
-    yield_now()
+    until_all_wait(first)
     assert items.get() == 0
     with pytest.raises(queue.Full):
         items.put_nowait(2)

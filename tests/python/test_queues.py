@@ -2,7 +2,6 @@
 """Queue, LifoQueue, PriorityQueue, SimpleQueue: queue's contract, fairness, cancellation."""
 import gc
 import queue
-import time
 import weakref
 
 import pytest
@@ -160,8 +159,8 @@ def test_items_taken_from_outside_under_the_mutex(kind):
     items.put(2)
     with items.mutex:
         items.queue.clear()
-    items.put(3, timeout=1)
-    assert items.get(timeout=1) == 3
+    items.put(3, timeout=60)
+    assert items.get(timeout=60) == 3
     getter = parked(items.get)
     items.put(1)
     with items.mutex:
@@ -342,9 +341,7 @@ def test_one_whose_queue_is_never_empty_gives_way(kind):
             items.put(items.get())
 
     thread = spawn(busy)
-    begun = time.monotonic()
-    sleep(0.001)
-    assert time.monotonic() - begun < 1
+    sleep(0.001)  # comes back only if the other one gives way
     thread.cancel()
     thread._join()
     assert thread.cancelled()

@@ -8,6 +8,7 @@ import pytest
 
 import microthread as mt
 from microthread import current, deferred, micro_thread, sleep, spawn, yield_now
+from support import check_script, until_all_wait
 
 
 def fail(error):
@@ -52,7 +53,7 @@ def test_any_number_may_wait_and_wake_in_order():
         order.append((n, target.wait()))
 
     waiters = [spawn(work, n) for n in range(20)]
-    sleep(0.001)
+    until_all_wait(target, *waiters)
     gate.callback("x")
     for thread in waiters:
         thread.wait()
@@ -63,7 +64,7 @@ def test_every_waiter_gets_the_exception():
     gate = deferred()
     target = spawn(gate.wait)
     waiters = [spawn(target.wait) for _ in range(5)]
-    sleep(0.001)
+    until_all_wait(target, *waiters)
     gate.errback(OSError(5, "no"))
     for thread in waiters:
         with pytest.raises(OSError, match="no"):
@@ -229,8 +230,6 @@ def test_who_waits_goes_on_while_a_done_callback_waits():
 
 
 def test_done_callback_that_fetches_and_waits_is_waited_for_at_the_end():
-    from support import check_script
-
     check_script("""
         import microthread
         def fail(): raise ValueError

@@ -212,13 +212,13 @@ def test_waiting_readers_all_get_the_exception():
 
 @pytest.mark.parametrize("parked", [True, False])
 def test_writer_learns_that_the_reader_dropped_the_pipe(parked, reports):
-    ends = []
+    ends, gate = [], deferred()
 
     def write():
         try:
             for n in range(100 if parked else 3):
                 put(n)
-            sleep(0.001)
+            gate.wait()
             put("after")
         except PipeClosed as error:
             ends.append(error)
@@ -228,10 +228,11 @@ def test_writer_learns_that_the_reader_dropped_the_pipe(parked, reports):
     assert next(pipe) == 0
     settle()
     (writer,) = threads()[1:]
-    assert writer.waiting_for.startswith("put into <micro_pipe" if parked else "sleep")
+    assert writer.waiting_for.startswith("put into <micro_pipe" if parked else "deferred")
     assert parked or not ends
     del pipe
-    sleep(0.002)
+    gate.callback(None)
+    settle()
     assert len(ends) == 1 and writer.done() and not reports
 
 
@@ -283,8 +284,11 @@ def test_writer_may_outlive_its_reader():
             sleep(0.001)
             log.append("went on")
 
-    next(generate(write))
-    sleep(0.01)
+    pipe = generate(write)
+    assert next(pipe) == 0
+    (writer,) = threads()[1:]
+    del pipe
+    writer.wait(60)
     assert log == ["went on"]
 
 

@@ -51,8 +51,8 @@ def test_putting_into_a_rendezvous_meets_a_reader():
 
 def test_select_on_both_sides_meets_in_a_rendezvous():
     pipe = micro_pipe(0)
-    reader = spawn(select, pipe.taking(), after(5))
-    assert select(pipe.putting("x"), after(5)) == (0, None)
+    reader = spawn(select, pipe.taking(), after(60))
+    assert select(pipe.putting("x"), after(60)) == (0, None)
     assert reader.wait() == (0, "x")
 
 
@@ -104,7 +104,7 @@ def test_descriptors_are_waited_for():
     with left, right:
         assert select(readable(left), writable(left)) == (1, None)
         spawn(later, right.send, b"x")
-        assert select(readable(left), after(5)) == (0, None)
+        assert select(readable(left), after(60)) == (0, None)
         assert select(readable(left.fileno())) == (0, None)
 
 
@@ -163,15 +163,15 @@ def test_closing_wakes_a_waiting_select():
     pipe = micro_pipe()
     spawn(later, pipe.close)
     with pytest.raises(EOFError):
-        select(pipe.taking(), after(5))
+        select(pipe.taking(), after(60))
     full = micro_pipe(0)
     spawn(later, full.close)
     with pytest.raises(PipeClosed):
-        select(full.putting(1), after(5))
+        select(full.putting(1), after(60))
     failed = micro_pipe()
     spawn(later, failed.close, KeyError("why"))
     with pytest.raises(KeyError):
-        select(failed.taking(), after(5))
+        select(failed.taking(), after(60))
 
 
 def test_several_ready_cases_are_chosen_fairly():

@@ -369,7 +369,9 @@ def test_exporter_with_a_destructor_that_waits_is_released_in_a_micro_thread():
     del own
     del message
     gc.collect()
-    sleep(0.005)
+    for _ in range(100):
+        if not log:
+            sleep(0.001)
     assert log == ["gone"]
 
 
