@@ -22,49 +22,55 @@ from types import SimpleNamespace
 import pytest
 
 PEM = str(Path(__file__).with_name("data") / "localhost.pem")  # a certificate and its key
-STARTED_IN = 60  # seconds
+STARTED_IN = 120  # seconds
 ENDED_IN = 20
 
-# What the scripts begin with: patched, a ticker that must not stand still, and work at once.
+# What the scripts begin with: patched, and work at once. A call that blocked the OS thread would keep away
+# those who are waited for: the script would never end.
 START = """
     from microthread import patch
     patch.all()
     import sys, threading, time
+    errors = []  # of work()
 
-    class Ticker:
-        '''A thread that ticks every 5 ms; the work in the block must have let it.'''
-        def __enter__(self):
-            self.ticks, self.ended, self.began = 0, False, time.perf_counter()
-            self.thread = threading.Thread(target=self.run, daemon=True)
-            self.thread.start()
-            return self
-        def run(self):
-            while not self.ended:
-                time.sleep(0.005)
-                self.ticks += 1
-        def __exit__(self, kind, *exc):
-            self.ended = True
-            self.seconds = time.perf_counter() - self.began
-            self.thread.join()
-            assert kind or self.ticks >= self.seconds / 0.1, f"{self.ticks} ticks in {self.seconds} s"
+    def until(condition):
+        '''Wait until it is true; fail if a work() fails.'''
+        while not condition():
+            if errors:
+                raise errors[0]
+            time.sleep(0.002)
 
-    def at_once(count, work):
-        '''The results of work(0), work(1), ... in threads of their own, while a ticker ticks; seconds.'''
-        results, errors = [None] * count, []
+    def at_once(count, work, meanwhile=None):
+        '''The results of work(0), work(1), ... in threads of their own; meanwhile() is called here.'''
+        results = [None] * count
         def run(n):
             try:
                 results[n] = work(n)
             except BaseException as error:
                 errors.append(error)
         threads = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(count)]
-        with Ticker() as ticker:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+        for thread in threads:
+            thread.start()
+        if meanwhile:
+            meanwhile()
+        until(lambda: not any(thread.is_alive() for thread in threads))
         if errors:
             raise errors[0]
-        return results, ticker.seconds
+        return results
+
+    class Meeting:
+        '''A block that nobody leaves before so many have been in it at once.'''
+        def __init__(self, count):
+            self.count, self.inside, self.most, self.all_came = count, 0, 0, threading.Event()
+        def __enter__(self):
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            if self.inside == self.count:
+                self.all_came.set()
+            self.all_came.wait()
+            time.sleep(0.01)  # time for one who should not come
+        def __exit__(self, *exc):
+            self.inside -= 1
 """
 
 
@@ -116,26 +122,48 @@ def folder(owner=None):
         shutil.rmtree(path, ignore_errors=True)
 
 
-@contextmanager
-def running(command, where, is_up, **options):
-    """A server in the foreground, from when it is up until the block ends, or until this process does."""
+def start(command, where, is_up, **options):
+    """A server in the foreground that is up; None if somebody took its port in the meantime."""
     name = os.path.basename(command[0])
     if setpriv := shutil.which("setpriv"):
         command = [setpriv, "--pdeathsig", "KILL", *command]
     log_path = os.path.join(where, "log")
-    with open(log_path, "ab") as log:
+    with open(log_path, "wb") as log:
         server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=where,
                                   env=environment(), start_new_session=True, **options)
     try:
         end = time.monotonic() + STARTED_IN
         while not is_up():
+            has_ended = server.poll() is not None
             with open(log_path, errors="replace") as log:
-                assert server.poll() is None, f"{name} ended: {log.read()}"
-                assert time.monotonic() < end, f"{name} does not answer: {log.read()}"
+                text = log.read()
+            if has_ended and "Address already in use" in text:
+                return None
+            assert not has_ended, f"{name} ended: {text}"
+            assert time.monotonic() < end, f"{name} does not answer: {text}"
             time.sleep(0.02)
-        yield server
+        return server
+    except BaseException:
+        server.kill()
+        server.wait()
+        raise
+
+
+@contextmanager
+def running(command_at, where, is_up, **options):
+    """The port of a server that runs until the block ends, or until this process does.
+
+    command_at(port) is its command; is_up(port) tells that it is the one that answers there.
+    """
+    server = None
+    while server is None:
+        port = free_port()
+        command = command_at(port)
+        server = start(command, where, lambda: is_up(port), **options)
+    try:
+        yield port
     finally:
-        server.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
+        server.send_signal(signal.SIGINT if command[0].endswith("postgres") else signal.SIGTERM)
         try:
             server.wait(ENDED_IN)
         except subprocess.TimeoutExpired:
@@ -143,8 +171,10 @@ def running(command, where, is_up, **options):
             server.wait()
 
 
-def answers(port):
-    """Whether somebody accepts at this port."""
+def answers(port, path):
+    """Whether the server of this Unix socket, which it makes after the other one, accepts at this port."""
+    if not os.path.exists(path):
+        return False
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
@@ -157,11 +187,12 @@ def redis_server():
     """port and path (of a Unix socket) of a Redis."""
     program = need_program("redis-server", "redis-server")
     with folder() as where:
-        at = SimpleNamespace(port=free_port(), path=f"{where}/sock")
-        command = [program, "--port", str(at.port), "--bind", "127.0.0.1", "--unixsocket", at.path,
-                   "--save", "", "--dir", where]
-        with running(command, where, lambda: answers(at.port)):
-            yield at
+        path = f"{where}/sock"
+        def command_at(port):
+            return [program, "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", path,
+                    "--save", "", "--dir", where]
+        with running(command_at, where, lambda port: answers(port, path)) as port:
+            yield SimpleNamespace(port=port, path=path)
 
 
 @contextmanager
@@ -170,17 +201,18 @@ def mariadb_server():
     install = need_program("mariadb-server", "mariadb-install-db")
     program = need_program("mariadb-server", "mariadbd", "/usr/sbin/mariadbd")
     with folder() as where:
-        at = SimpleNamespace(port=free_port(), path=f"{where}/sock")
+        path = f"{where}/sock"
         user = ["--user=root"] if os.geteuid() == 0 else []
         options = ["--no-defaults", f"--datadir={where}/data", "--innodb-log-file-size=4M", *user]
         subprocess.run([install, *options, "--auth-root-authentication-method=normal",
                         "--skip-test-db", "--skip-name-resolve"], check=True, capture_output=True,
                        timeout=STARTED_IN, env=environment())
-        command = [program, *options, "--bind-address=127.0.0.1", f"--port={at.port}",
-                   f"--socket={at.path}", "--skip-name-resolve", f"--pid-file={where}/pid",
-                   f"--ssl-cert={PEM}", f"--ssl-key={PEM}", "--innodb-flush-log-at-trx-commit=0"]
-        with running(command, where, lambda: answers(at.port)):
-            yield at
+        def command_at(port):
+            return [program, *options, "--bind-address=127.0.0.1", f"--port={port}",
+                    f"--socket={path}", "--skip-name-resolve", f"--pid-file={where}/pid",
+                    f"--ssl-cert={PEM}", f"--ssl-key={PEM}", "--innodb-flush-log-at-trx-commit=0"]
+        with running(command_at, where, lambda port: answers(port, path)) as port:
+            yield SimpleNamespace(port=port, path=path)
 
 
 @contextmanager
@@ -194,13 +226,14 @@ def postgres_server():
         account = pwd.getpwnam(owner)
         options = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
     with folder(owner) as where:
-        at = SimpleNamespace(port=free_port(), path=where)
         subprocess.run([initdb, "--no-sync", "--no-locale", "--encoding=UTF8", "--auth=trust",
                         "--username=postgres", f"{where}/data"], check=True, capture_output=True,
                        timeout=STARTED_IN, cwd=where, env=environment(), **options)
-        command = [program, "-D", f"{where}/data", "-p", str(at.port), "-k", where, "-F",
-                   "-c", "listen_addresses=127.0.0.1"]
-        def is_up():  # it accepts before it serves
-            return answers(at.port) and b"ready to accept" in open(f"{where}/log", "rb").read()
-        with running(command, where, is_up, **options):
-            yield at
+        def command_at(port):
+            return [program, "-D", f"{where}/data", "-p", str(port), "-k", where, "-F",
+                    "-c", "listen_addresses=127.0.0.1"]
+        def is_up(port):  # it accepts before it serves
+            with open(f"{where}/log", "rb") as log:
+                return b"ready to accept" in log.read() and answers(port, f"{where}/.s.PGSQL.{port}")
+        with running(command_at, where, is_up, **options) as port:
+            yield SimpleNamespace(port=port, path=where)

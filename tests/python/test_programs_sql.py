@@ -32,6 +32,16 @@ MARIADB = START + """
         with connection.cursor() as cursor:
             cursor.execute(*query)
             return cursor.fetchall()
+    watcher = connect(autocommit=True)
+    def until_running(query, count):
+        until(lambda: ask(watcher, "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE %s",
+                          query + "%") == ((count,),))
+    # What all of these wait for is taken at the beginning; each gives it up when it closes its connection.
+    ALL_WAIT = "SELECT GET_LOCK('gate', 600), "
+    def let_go(count):
+        until_running(ALL_WAIT, count)
+        assert ask(watcher, "SELECT RELEASE_LOCK('gate')") == ((1,),)
+    assert ask(watcher, "SELECT GET_LOCK('gate', 600)") == ((1,),)
 """
 
 
@@ -39,10 +49,9 @@ def test_pymysql_queries_of_many_threads_run_at_once(mariadb):
     check_script(MARIADB + """
     def work(n):
         with connect() as connection:
-            return ask(connection, "SELECT SLEEP(0.2), %s, REPEAT('x', %s)", (n, n * 10000))
-    results, seconds = at_once(20, work)
-    assert results == [((0, n, "x" * n * 10000),) for n in range(20)]
-    assert 0.19 < seconds < 3, seconds  # one after the other: 4
+            return ask(connection, ALL_WAIT + "%s, REPEAT('x', %s)", (n, n * 10000))
+    results = at_once(20, work, lambda: let_go(20))
+    assert results == [((1, n, "x" * n * 10000),) for n in range(20)]
     print("ok")
     """, args=mariadb)
 
@@ -52,10 +61,9 @@ def test_pymysql_speaks_tls(mariadb):
     def work(n):
         with connect(host="localhost", ssl_disabled=False, ssl={"ca": sys.argv[3]}) as connection:
             (_, cipher), = ask(connection, "SHOW STATUS LIKE 'Ssl_cipher'")
-            return cipher != "", ask(connection, "SELECT SLEEP(0.2), %s, REPEAT('x', 300000)", n)
-    results, seconds = at_once(20, work)
-    assert results == [(True, ((0, n, "x" * 300000),)) for n in range(20)]
-    assert 0.19 < seconds < 3, seconds  # one after the other: 4
+            return cipher != "", ask(connection, ALL_WAIT + "%s, REPEAT('x', 300000)", n)
+    results = at_once(20, work, lambda: let_go(20))
+    assert results == [(True, ((1, n, "x" * 300000),)) for n in range(20)]
     print("ok")
     """, args=[*mariadb, PEM])
 
@@ -88,13 +96,14 @@ def test_pymysql_read_timeout_and_errors_are_its_own(mariadb):
             fn(*args, **options)
         except Exception as error:
             return error
-    slow = connect(read_timeout=0.05)
-    error = error_of(ask, slow, "SELECT SLEEP(20)")
+    error = error_of(lambda: ask(connect(read_timeout=0.05), "SELECT SLEEP(20)"))
     assert isinstance(error, pymysql.err.OperationalError) and "timed out" in str(error), error
     cut = connect()
-    with microthread.move_on_after(0.05) as block:
-        ask(cut, "SELECT SLEEP(20)")
-    assert block.expired and not cut.open
+    thread = microthread.spawn(ask, cut, "SELECT SLEEP(60)")
+    until_running("SELECT SLEEP(60)", 1)
+    thread.cancel()
+    until(thread.done)
+    assert thread.cancelled() and not cut.open
     assert isinstance(error_of(connect, password="wrong"), pymysql.err.OperationalError)
     assert error_of(ask, connect(), "SELECT FROM").args[0] == 1064
     print("ok")
@@ -116,6 +125,17 @@ POSTGRES = START + """
     def execute(connection, *query):
         with connection.cursor() as cursor:
             cursor.execute(*query)
+    watcher = connect()
+    watcher.autocommit = True
+    # What all of these wait for is taken at the beginning.
+    ALL_WAIT = "SELECT pg_advisory_lock_shared(1), "
+    execute(watcher, "SELECT pg_advisory_lock(1)")
+    def until_waiting(count):
+        until(lambda: ask(watcher, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' "
+                                   "AND NOT granted") == [(count,)])
+    def let_go(count):
+        until_waiting(count)
+        assert ask(watcher, "SELECT pg_advisory_unlock(1)") == [(True,)]
 """
 
 
@@ -124,12 +144,11 @@ def test_psycopg2_queries_of_many_threads_run_at_once(postgres):
     def work(n):
         connection = connect()
         try:
-            return ask(connection, "SELECT pg_sleep(0.2), %s, repeat('x', %s)", (n, n * 10000))
+            return ask(connection, ALL_WAIT + "%s, repeat('x', %s)", (n, n * 10000))
         finally:
             connection.close()
-    results, seconds = at_once(20, work)
+    results = at_once(20, work, lambda: let_go(20))
     assert results == [[("", n, "x" * n * 10000)] for n in range(20)]
-    assert 0.19 < seconds < 3, seconds  # one after the other: 4
     sent = "y" * 5_000_000  # more than the socket takes at once
     assert ask(connect(host=path), "SELECT %s", (sent,)) == [(sent,)]
     print("ok")
@@ -172,7 +191,7 @@ def test_psycopg2_notifications_come_to_one_who_selects(postgres):
     execute(listener, "LISTEN news")
     def listen():
         while len(heard) < 10:
-            assert select.select([listener], [], [], 20)[0]
+            assert select.select([listener], [], [], 60)[0]
             listener.poll()
             heard.extend(notice.payload for notice in listener.notifies)
             listener.notifies.clear()
@@ -184,7 +203,7 @@ def test_psycopg2_notifications_come_to_one_who_selects(postgres):
             execute(connection, "SELECT pg_notify('news', %s)", (str(n),))
         connection.close()
     at_once(10, tell)
-    thread.join(20)
+    thread.join()
     assert sorted(heard) == sorted(map(str, range(10))), heard
     print("ok")
     """, args=postgres)
@@ -198,12 +217,15 @@ def test_psycopg2_errors_leave_the_connection_and_cancellation_closes_it(postgre
     except psycopg2.errors.UndefinedTable:
         connection.rollback()
     assert ask(connection, "SELECT 1") == [(1,)]
-    killer = threading.Timer(0.05, connection.cancel)
+    killer = threading.Thread(target=lambda: (until_waiting(1), connection.cancel()))
     killer.start()
     try:
-        ask(connection, "SELECT pg_sleep(20)")
+        ask(connection, ALL_WAIT + "1")
     except psycopg2.errors.QueryCanceled:
         connection.rollback()
+    else:
+        raise AssertionError
+    killer.join()
     assert ask(connection, "SELECT 2") == [(2,)] and not connection.closed
     try:
         with microthread.timeout(0.05):
@@ -222,9 +244,9 @@ def test_psycopg2_refuses_a_second_query_at_once_copy_and_large_objects(postgres
     """As with any wait callback: docs/patching.md says so."""
     check_script(POSTGRES + """
     connection = connect()
-    first = threading.Thread(target=ask, args=(connection, "SELECT pg_sleep(0.1)"))
+    first = threading.Thread(target=ask, args=(connection, ALL_WAIT + "1"))
     first.start()
-    time.sleep(0.02)
+    until_waiting(1)
     for call in (lambda: ask(connection, "SELECT 2"), connection.lobject,
                  lambda: connection.cursor().copy_from(sys.stdin, "account")):
         try:
@@ -233,7 +255,9 @@ def test_psycopg2_refuses_a_second_query_at_once_copy_and_large_objects(postgres
             assert "asynchronous" in str(error), error
         else:
             raise AssertionError(call)
-        first.join()
+        if first.is_alive():
+            let_go(1)
+            first.join()
     assert ask(connection, "SELECT 4") == [(4,)]
     print("ok")
     """, args=postgres)
@@ -263,18 +287,28 @@ def test_psycopg2_is_patched_when_it_is_imported_earlier_or_later_or_not_at_all(
         return psycopg2.connect(host="127.0.0.1", port=sys.argv[1], user="postgres")
     def ask(connection):
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_sleep(0.1), 5")
+            cursor.execute("SELECT pg_advisory_lock_shared(1), 5")
             return cursor.fetchone()[1]
+    def watch(query):
+        with watcher.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchone()[0]
     earlier = [connect() for _ in range(10)]
+    watcher = connect()
+    watcher.autocommit = True
+    watch("SELECT pg_advisory_lock(1)")
     patch.all()
     assert extensions.get_wait_callback() is callback
-    began, answers = time.perf_counter(), []
+    answers = []
     threads = [threading.Thread(target=lambda c=c: answers.append(ask(c))) for c in earlier]
     for thread in threads:
         thread.start()
+    while watch("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") < 10:
+        time.sleep(0.002)
+    watch("SELECT pg_advisory_unlock(1)")
     for thread in threads:
         thread.join()
-    assert answers == [5] * 10 and time.perf_counter() - began < 0.8
+    assert answers == [5] * 10
     assert run_blocking(lambda: ask(connect())) == 5
     patch.undo()
 
@@ -324,7 +358,7 @@ def test_sqlite3_in_workers_lets_others_run(tmp_path):
     import sqlite3
     from microthread import run_blocking
     def connect():
-        return sqlite3.connect(sys.argv[1], timeout=20, check_same_thread=False)
+        return sqlite3.connect(sys.argv[1], timeout=60, check_same_thread=False)
     with connect() as setup:
         setup.execute("CREATE TABLE n (n INTEGER)")
     setup.close()

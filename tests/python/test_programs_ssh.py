@@ -14,7 +14,7 @@ def test_paramiko_runs_commands_of_many_clients_at_once():
 
     host_key, user_key = paramiko.ECDSAKey.generate(), paramiko.ECDSAKey.generate()
     class Session(paramiko.ServerInterface):
-        inside = most = 0
+        meeting = Meeting(20)
         def get_allowed_auths(self, username):
             return "publickey"
         def check_auth_publickey(self, username, key):
@@ -25,10 +25,8 @@ def test_paramiko_runs_commands_of_many_clients_at_once():
             threading.Thread(target=self.execute, args=(channel, command), daemon=True).start()
             return True
         def execute(self, channel, command):
-            Session.inside += 1
-            Session.most = max(Session.most, Session.inside)
-            time.sleep(0.4)
-            Session.inside -= 1
+            with self.meeting:
+                pass
             channel.sendall(command.upper() + channel.makefile("rb").read())
             channel.send_exit_status(len(command))
             channel.close()
@@ -45,20 +43,19 @@ def test_paramiko_runs_commands_of_many_clients_at_once():
         client = paramiko.SSHClient()
         client.get_host_keys().add("[127.0.0.1]:%d" % port, host_key.get_name(), host_key)
         client.connect("127.0.0.1", port, "ann", pkey=user_key, allow_agent=False,
-                       look_for_keys=False, timeout=20, banner_timeout=20, auth_timeout=20)
+                       look_for_keys=False, timeout=60, banner_timeout=60, auth_timeout=60)
         return client
     port = listener.getsockname()[1]
     def work(n):
         client = clients[n % 4]
-        stdin, stdout, stderr = client.exec_command(f"say {n}", timeout=20)
+        stdin, stdout, stderr = client.exec_command(f"say {n}", timeout=60)
         stdin.write("x" * n * 10_000)
         stdin.channel.shutdown_write()
         return stdout.read().decode(), stdout.channel.recv_exit_status()
-    clients = at_once(4, lambda n: connect())[0]
-    results, seconds = at_once(20, work)
+    clients = at_once(4, lambda n: connect())
+    results = at_once(20, work)
     assert results == [(f"SAY {n}" + "x" * n * 10_000, len(f"say {n}")) for n in range(20)]
-    assert Session.most >= 5 and seconds < 6, (Session.most, seconds)  # one after the other: 8
     for client in clients:
         client.close()
     print("ok")
-    """, timeout=40)
+    """, timeout=120)
