@@ -17,6 +17,12 @@ def dumped():
     return file.getvalue()
 
 
+def until(condition):
+    """Another OS thread gets there when it gets there; a test has a time limit."""
+    while not condition():
+        sleep(0.001)
+
+
 def part(text, name):
     """The lines about one micro-thread."""
     lines = text.splitlines()
@@ -128,19 +134,20 @@ def test_other_os_threads_are_shown_in_poll_and_in_a_call_that_blocks():
         waiter.wait()
         start("blocks", blocked).wait()
 
+    def both_wait():
+        text = dumped()
+        return ("(helper): 2 micro-threads, 0 ready\n" in text and "gate.wait()" in part(text, "polls")
+                and ": waits for deferred at" in part(text, "polls"))
+
     gates = []
     thread = threading.Thread(target=work, name="helper")
     thread.start()
     try:
-        while not gates or "waits for deferred" not in dumped():
-            sleep(0.001)
-        text = dumped()
-        assert "(helper): 2 micro-threads, 0 ready\n" in text
-        assert "gate.wait()" in part(text, "polls")
+        until(both_wait)
         gates[0].callback(None)
         ready.wait()
-        text = part(dumped(), "blocks")
-        assert ": running\n" in text and "leave.wait()" in text
+        until(lambda: "leave.wait()" in part(dumped(), "blocks"))
+        assert ": running\n" in part(dumped(), "blocks")
     finally:
         leave.set()
         thread.join()
@@ -368,7 +375,7 @@ def test_deadlock_error_points_the_cycle_out():
                 "  cycle: a waits for the end of b, which waits for the end of c, "
                 "which waits for the end of a"), str(error)
             print("ok")
-    """, timeout=10)
+    """)
 
 
 # ---- dump_on_signal ----
@@ -377,46 +384,54 @@ SIGNALS = """
     import os, signal, sys, time, warnings
     warnings.simplefilter("ignore")
     from microthread import deferred, dump_on_signal, micro_thread, sleep, spawn, yield_now
-    def send_later(signum=signal.SIGUSR1, seconds=0.05):
+    def send_from_elsewhere(is_time=lambda pid: True):
+        # Another process sends it as soon as is_time(the number of this one).
         pid = os.getpid()
         if not os.fork():
-            time.sleep(seconds)
-            os.kill(pid, signum)
-            os._exit(0)
+            try:
+                while not is_time(pid):
+                    time.sleep(0.01)
+                os.kill(pid, signal.SIGUSR1)
+            finally:
+                os._exit(0)
+    def is_asleep(pid):
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "S"
 """
 
 
 def run_signals(body):
-    done = run_script(SIGNALS + body, timeout=10)
+    done = run_script(SIGNALS + body)
     assert done.returncode == 0 and done.stdout == "ok\n", (done.stdout, done.stderr)
     return done.stderr
 
 
 def test_signal_dumps_while_everything_waits():
     text = run_signals("""
+    gate = deferred()
+    signal.signal(signal.SIGUSR1, lambda *_: gate.callback(None))
     dump_on_signal(signal.SIGUSR1)
-    micro_thread(sleep, (60,), name="sleeper").start()
-    def work():
-        sleep(0.15)
-    send_later()
-    spawn(work).wait()
+    micro_thread(sleep, (600,), name="sleeper").start()
+    send_from_elsewhere(is_asleep)
+    spawn(gate.wait).wait()
     print("ok")
     """)
     assert text.count("micro-thread main (id ") == 1
     assert ": running, interrupted in its wait for end of micro_thread-" in part(text, "main")
-    assert "spawn(work).wait()" in part(text, "main") or "<string>" in part(text, "main")
+    assert "spawn(gate.wait).wait()" in part(text, "main") or "<string>" in part(text, "main")
     assert "dump_and_go_on" not in text
     assert "waits for sleep" in part(text, "sleeper")
 
 
 def test_signal_dumps_while_one_keeps_the_loop():
     text = run_signals("""
+    seen = []
+    signal.signal(signal.SIGUSR1, lambda *_: seen.append(1))
     dump_on_signal(signal.SIGUSR1)
     def hog():
-        end = time.monotonic() + 0.15
-        while time.monotonic() < end:
+        send_from_elsewhere()
+        while not seen:
             pass
-    send_later()
     thread = micro_thread(hog, name="hog")
     thread.start()
     thread.wait()
