@@ -7,6 +7,7 @@ import pytest
 
 import microthread as mt
 from microthread import Cancelled, current, deferred, micro_pipe, micro_thread, sleep, spawn, yield_now
+from support import check_script, until_all_wait
 
 
 def parked(fn, *args):
@@ -21,7 +22,7 @@ def test_cancel_raises_where_it_is_suspended():
 
     def work():
         try:
-            sleep(10)
+            sleep(60)
         except Cancelled as error:
             log.append(type(error))
             raise
@@ -36,7 +37,7 @@ def test_cancel_raises_where_it_is_suspended():
 
 @pytest.mark.parametrize("method", ["wait", "result", "exception"])
 def test_cancelled_one_raises_cancelled_error(method):
-    thread = parked(sleep, 10)
+    thread = parked(sleep, 60)
     thread.cancel("because")
     thread._join()
     with pytest.raises(concurrent.futures.CancelledError, match="because"):
@@ -48,7 +49,7 @@ def test_cancel_message_reaches_the_exception():
 
     def work():
         try:
-            sleep(10)
+            sleep(60)
         except Cancelled as error:
             seen.append(error.args)
             raise
@@ -155,7 +156,7 @@ def test_finally_blocks_may_wait():
     def work():
         try:
             try:
-                sleep(10)
+                sleep(60)
             finally:
                 sleep(0.001)
                 log.append("inner")
@@ -192,7 +193,7 @@ def test_except_block_and_with_clean_up_may_wait():
     def work():
         with Manager(), generator():
             try:
-                sleep(10)
+                sleep(60)
             except Cancelled:
                 sleep(0.001)
                 log.append("except")
@@ -210,7 +211,7 @@ def test_swallowed_cancellation_comes_again_at_each_wait():
     def work():
         for n in range(4):
             try:
-                sleep(10)
+                sleep(60)
             except Cancelled:
                 times.append(n)
         return "ended"
@@ -222,20 +223,21 @@ def test_swallowed_cancellation_comes_again_at_each_wait():
 
 
 def test_cancel_again_leaves_clean_up_alone():
-    log = []
+    gate, log = deferred(), []
 
     def work():
         try:
-            sleep(10)
+            sleep(60)
         finally:
-            sleep(0.005)
+            gate.wait()
             log.append("clean")
 
     thread = parked(work)
     thread.cancel()
-    yield_now()
-    sleep(0.001)
+    until_all_wait(thread)
     assert thread.cancel() is True
+    sleep(0.001)
+    gate.callback(None)
     thread._join()
     assert log == ["clean"]
 
@@ -243,7 +245,7 @@ def test_cancel_again_leaves_clean_up_alone():
 def test_clean_up_that_raises_is_what_the_waiter_gets():
     def work():
         try:
-            sleep(10)
+            sleep(60)
         finally:
             raise ValueError("clean-up")
 
@@ -287,15 +289,18 @@ def test_cancelled_putter_puts_nothing():
 
 
 def test_cancelled_waiter_leaves_its_target_alone():
-    target = spawn(sleep, 0.002)
+    gate = deferred()
+    target = spawn(gate.wait)
     waiter = parked(target.wait)
     waiter.cancel()
     waiter._join()
-    assert waiter.cancelled() and target.wait() is None
+    assert waiter.cancelled() and target.state == "waiting"
+    gate.callback("on time")
+    assert target.wait() == "on time"
 
 
 def test_waiter_of_a_cancelled_one_is_not_cancelled_itself():
-    target = parked(sleep, 10)
+    target = parked(sleep, 60)
     waiter = parked(target.wait)
     target.cancel()
     with pytest.raises(concurrent.futures.CancelledError):
@@ -305,7 +310,7 @@ def test_waiter_of_a_cancelled_one_is_not_cancelled_itself():
 
 def test_cancel_in_the_middle_of_a_chain_of_waiters():
     def work(n):
-        return spawn(work, n - 1).wait() if n else sleep(10)
+        return spawn(work, n - 1).wait() if n else sleep(60)
 
     first = parked(work, 5)
     sleep(0.001)
@@ -322,8 +327,6 @@ def test_cancelled_is_a_micro_thread_exit_and_no_exception():
 
 
 def test_main_micro_thread_can_be_cancelled():
-    from support import check_script
-
     check_script("""
         import microthread
         main = microthread.current()
@@ -331,7 +334,7 @@ def test_main_micro_thread_can_be_cancelled():
             assert main.cancel("from below")
         microthread.spawn(work)
         try:
-            microthread.sleep(10)
+            microthread.sleep(60)
         except microthread.Cancelled as error:
             assert error.args == ("from below",)
             print("ok")
@@ -339,8 +342,6 @@ def test_main_micro_thread_can_be_cancelled():
 
 
 def test_busy_producer_can_be_cancelled():
-    from support import check_script
-
     check_script("""
         import microthread
         pipe = microthread.micro_pipe()

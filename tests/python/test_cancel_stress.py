@@ -300,7 +300,7 @@ def test_parallel_map_that_fails_leaves_nothing_behind():
         yield_now()
         if n % 40 == 39:
             raise KeyError(n)
-        deferred().wait(5)
+        deferred().wait(60)
 
     for _ in range(100):
         with pytest.raises(KeyError):
