@@ -132,8 +132,8 @@ assert h.post("v") == -1 and counts()[:2] == (1, 3)
 h = Handle()
 h.object().callback("from Python")   # C code cannot know
 assert h.post("v") == 0
-sleep(0.01)
-assert h.wait() == "from Python" and counts()[:2] == (1, 4)
+until(lambda: counts()[1] == 4)
+assert h.wait() == "from Python" and counts()[0] == 1
 """)
 
 
@@ -366,14 +366,17 @@ for timeout in (0, 5):
 def test_sleep(folder):
     check(folder, """
 import capi_probe
+from time import monotonic
 order = []
 def work(name, seconds):
+    begun = monotonic()
     capi_probe.sleep(seconds)
     order.append(name)
-threads = [spawn(work, "later", 0.05), spawn(work, "sooner", 0.01), spawn(work, "first", 0)]
-for thread in threads:
-    thread.wait()
-assert order == ["first", "sooner", "later"]
+    return monotonic() - begun
+later, sooner, first = spawn(work, "later", 600), spawn(work, "sooner", 0.02), spawn(work, "first", 0)
+assert sooner.wait() >= 0.02 and first.wait() >= 0
+assert sorted(order) == ["first", "sooner"] and later.state == "waiting"
+later.cancel()
 assert "seconds must be >= 0, got -1.0" in raised(ValueError, capi_probe.sleep, -1)
 waiter = spawn(capi_probe.sleep, float("inf"))
 settle(waiter)
