@@ -25,6 +25,11 @@ def parked(fn, *args):
     return thread
 
 
+def until(condition):
+    while not condition():
+        yield_now()
+
+
 @pytest.fixture(params=[None, Lock, RLock, threading.Lock, threading.RLock],
                 ids=["default", "Lock", "RLock", "threading.Lock", "threading.RLock"])
 def condition(request):
@@ -50,11 +55,12 @@ def test_notify_wakes_in_order_as_many_as_asked(condition):
     for count, total in ((1, 1), (2, 3), (0, 3)):
         with condition:
             condition.notify(count)
-        sleep(0.001)
+        until(lambda: len(log) >= total)
+        sleep(0.001)  # for one more than was asked for
         assert log == list(range(total))
     with condition:
         condition.notify_all()
-    sleep(0.001)
+    until(lambda: len(log) >= 6)
     assert log == list(range(6))
 
 
@@ -222,15 +228,15 @@ def test_barrier_breaks_by_time_out_abort_and_reset():
         barrier.wait()
     assert barrier.broken
     with pytest.raises(BrokenBarrierError):
-        barrier.wait(5)
+        barrier.wait(60)
     barrier.reset()
-    thread = parked(barrier.wait, 5)
+    thread = parked(barrier.wait, 60)
     assert barrier.n_waiting == 1
     assert thread.waiting_for == f"the others at <Barrier at {id(barrier):#x}>"
     barrier.reset()
     with pytest.raises(BrokenBarrierError):
         thread.wait()
-    thread = parked(barrier.wait, 5)
+    thread = parked(barrier.wait, 60)
     barrier.abort()
     with pytest.raises(BrokenBarrierError):
         thread.wait()

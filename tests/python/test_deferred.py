@@ -147,7 +147,7 @@ def test_fired_from_another_os_thread_wakes_at_once():
     thread = threading.Thread(target=work)
     thread.start()
     spawn(go.set)
-    assert d.wait(10) == thread.ident
+    assert d.wait(60) == thread.ident
     thread.join()
 
 
@@ -156,7 +156,7 @@ def test_failed_from_another_os_thread_raises_here():
     thread = threading.Thread(target=d.errback, args=(ValueError("there"),))
     thread.start()
     with pytest.raises(ValueError, match="there"):
-        d.wait(10)
+        d.wait(60)
     thread.join()
 
 
@@ -166,11 +166,11 @@ def test_waiters_of_several_os_threads_all_wake():
     def work():
         def wait():
             ready.release()
-            got.append(d.wait(10))
+            got.append(d.wait(60))
 
         some = [spawn(wait) for _ in range(5)]
         for thread in some:
-            thread.wait(10)
+            thread.wait(60)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -187,7 +187,7 @@ def test_many_fired_by_many_os_threads():
     some = [deferred() for _ in range(400)]
     threads = [threading.Thread(target=lambda part=part: [d.callback(d) for d in part])
                for part in (some[0::4], some[1::4], some[2::4], some[3::4])]
-    waiters = [spawn(d.wait, 10) for d in some]
+    waiters = [spawn(d.wait, 60) for d in some]
     for thread in threads:
         thread.start()
     assert [waiter.wait() for waiter in waiters] == some
@@ -262,7 +262,7 @@ def test_wait_in_a_tight_ring():
         spawn(link, source, target)
     sleep(0.001)
     ring[0].callback(0)
-    assert ring[-1].wait(10) == 199
+    assert ring[-1].wait(60) == 199
 
 
 def test_subclass_has_an_init_of_its_own():

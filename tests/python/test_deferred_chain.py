@@ -11,6 +11,7 @@ from microthread import deferred, sleep, spawn, yield_now
 
 @pytest.fixture
 def reported(monkeypatch):
+    gc.collect()  # what earlier tests have left is not reported here
     seen = []
     monkeypatch.setattr(microthread, "excepthook", seen.append)
     return seen
