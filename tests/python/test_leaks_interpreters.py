@@ -10,6 +10,7 @@ START = f"""
 import sys
 sys.path.insert(0, {str(HERE)!r})
 import gc, os
+from time import monotonic
 import microthread
 from microthread import Group, select, sleep, spawn, yield_now
 from microthread.interpreters import *
@@ -23,23 +24,30 @@ def descriptors():
 def os_threads():
     return len(os.listdir("/proc/self/task"))
 IS_OURS = "asan" not in os.environ.get("LD_PRELOAD", "")  # which keeps freed memory for a while
+failures = []
 
-def check(cycle, count, batch=500, most=3_000_000, most_blocks=500):
-    for _ in range(3):
-        cycle(batch)
+def is_stable(cycle, count, batch, most, most_blocks):
     gc.collect()
     before, blocks, files, tasks = resident(), sys.getallocatedblocks(), descriptors(), os_threads()
     for _ in range(count // batch):
         cycle(batch)
-    for _ in range(100):
+    end = monotonic() + 30
+    while True:
         gc.collect()
-        if os_threads() <= tasks and sys.getallocatedblocks() - blocks < most_blocks:
+        more = sys.getallocatedblocks() - blocks
+        is_clean = os_threads() <= tasks and descriptors() <= files and more < most_blocks
+        if is_clean or monotonic() > end:
             break
         sleep(0.02)  # an OS thread says that it ends before it has, and some answers are under way
-    grown, more = resident() - before, sys.getallocatedblocks() - blocks
-    assert descriptors() <= files and os_threads() <= tasks, (descriptors(), files, os_threads(), tasks)
-    assert more < most_blocks, more
-    assert grown < most or not IS_OURS, grown
+    grown = resident() - before
+    failures.append((os_threads() - tasks, descriptors() - files, more, grown))
+    return is_clean and (grown < most or not IS_OURS)
+
+def check(cycle, count, batch=500, most=3_000_000, most_blocks=500):
+    for _ in range(3):
+        cycle(batch)
+    # What is left behind is left each time; that more was under way at once than ever is not.
+    assert any(is_stable(cycle, count, batch, most, most_blocks) for _ in range(3)), failures
 """
 
 CYCLES = {
@@ -104,7 +112,7 @@ def cycle(n):
 {lines}
 check(cycle, {count})
 print("ok")
-""", timeout=120)
+""", timeout=240)
 
 
 @pytest.mark.parametrize("body", [
@@ -122,4 +130,4 @@ def cycle(n):
         {body}
 check(cycle, 40, 4, 3_000_000 + 40 * {leaked}, {blocks})
 print("ok")
-""", timeout=120)
+""", timeout=240)

@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 
-from microthread import deferred, micro_pipe, run, sleep, spawn, yield_now
+from microthread import _imports, deferred, micro_pipe, run, sleep, spawn, yield_now
 from support import check_script
 
 
@@ -38,12 +38,12 @@ def test_wait_in_del_of_an_argument_and_of_a_result():
             sleep(0.001)
             log.append(1)
 
-    for fn in (lambda thing: None, lambda thing: thing):
+    for number, fn in enumerate((lambda thing: None, lambda thing: thing), 1):
         thread = spawn(fn, Thing())
         thread._join()
         del thread
-        for _ in range(3):
-            sleep(0.002)
+        while len(log) < number:
+            sleep(0.001)
     assert log == [1, 1]
 
 
@@ -195,18 +195,35 @@ def how_import_ends(name, ends):
         ends.append("gave the module")
 
 
+def waits_for_an_import(os_thread):
+    """Whether it has come to the lock of a module that another one loads."""
+    frame = sys._current_frames().get(os_thread.ident)
+    while frame is not None:
+        if frame.f_code is _imports.ModuleLock.acquire.__code__:
+            return True
+        frame = frame.f_back
+    return False
+
+
 def test_failed_import_ends_as_with_os_threads_and_can_be_tried_again(modules):
     import threading
+    import types
 
     # CPython up to 3.13.0 gives the module to the one that waited for it to be loaded.
-    (modules / "broken_slowly.py").write_text("import time\ntime.sleep(0.1)\n1 / 0\n")
+    sys.modules["gate"] = gate = types.ModuleType("gate")
+    gate.is_reached, gate.opens = threading.Event(), threading.Event()
+    (modules / "broken_slowly.py").write_text(
+        "import gate\ngate.is_reached.set()\ngate.opens.wait()\n1 / 0\n")
     (modules / "broken.py").write_text("import microthread\nmicrothread.sleep(0.002)\n1 / 0\n")
     expected, ends = [], []
     others = [threading.Thread(target=how_import_ends, args=("broken_slowly", expected))
               for _ in range(2)]
-    for other in others:
-        other.start()
-        sleep(0.03)  # let it come as far as its own sleep
+    others[0].start()
+    gate.is_reached.wait()
+    others[1].start()
+    while not waits_for_an_import(others[1]):
+        sleep(0.001)
+    gate.opens.set()
     for other in others:
         other.join()
     for thread in [spawn(how_import_ends, "broken", ends) for _ in range(2)]:
@@ -305,7 +322,7 @@ def test_cancel_while_in_del_of_another():
     def work():
         thing = Thing()
         del thing
-        sleep(10)
+        sleep(3600)
 
     thread = spawn(work)
     sleep(0.001)

@@ -8,6 +8,8 @@ import microthread as mt
 from microthread import current, deferred, micro_thread, sleep, spawn, threads, yield_now
 from support import check_script
 
+LIMIT = 60  # seconds after which a test that waits has failed
+
 
 def in_os_thread(fn):
     """Run fn in a new OS thread; its value."""
@@ -21,7 +23,7 @@ def in_os_thread(fn):
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(10)
+    thread.join(LIMIT)
     value, error = result[0]
     if error:
         raise error
@@ -83,7 +85,7 @@ def test_wait_for_one_of_another_os_thread():
     other = threading.Thread(target=work)
     other.start()
     started.wait()
-    assert box[0].wait(10) == "value"
+    assert box[0].wait(LIMIT) == "value"
     other.join()
 
 
@@ -111,7 +113,7 @@ def test_cancel_one_of_another_os_thread():
     ready.wait()
     assert box[0].state == "waiting" and box[0].frame.f_code.co_name == "parked"
     assert box[0].cancel() is True
-    other.join(10)
+    other.join(LIMIT)
     assert result == [True] and box[1] == other.ident
 
 
@@ -210,13 +212,13 @@ def test_deferreds_carry_values_between_os_threads_both_ways():
 
     def work():
         for ask, answer in zip(asks, answers):
-            answer.callback(ask.wait(10) * 2)
+            answer.callback(ask.wait(LIMIT) * 2)
 
     other = threading.Thread(target=work)
     other.start()
     for n, (ask, answer) in enumerate(zip(asks, answers)):
         ask.callback(n)
-        assert answer.wait(10) == 2 * n
+        assert answer.wait(LIMIT) == 2 * n
     other.join()
 
 
@@ -256,12 +258,12 @@ def test_sleeping_os_thread_is_woken_for_each_of_many_letters():
         for _ in range(300):
             d = deferred()
             box.put(d)
-            d.wait(10)
+            d.wait(LIMIT)
 
     some = [threading.Thread(target=work) for _ in range(3)]
     for thread in some:
         thread.start()
     for _ in range(900):
-        box.get(timeout=10).callback(1)
+        box.get(timeout=LIMIT).callback(1)
     for thread in some:
         thread.join()
