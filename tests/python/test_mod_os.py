@@ -20,8 +20,8 @@ def pipe():
             standard.close(fd)
 
 
-def child(status=0):
-    """It ends when others have run a while: never, if whoever waits for it blocks."""
+def held_child(status=0):
+    """Its number, and what lets it end."""
     reader, writer = standard.pipe()
     pid = standard.fork()
     if not pid:
@@ -31,12 +31,22 @@ def child(status=0):
     standard.close(reader)
 
     def release():
-        for _ in range(3):
-            sleep(0.002)
         standard.write(writer, b"x")
         standard.close(writer)
 
-    spawn(release)
+    return pid, release
+
+
+def child(status=0):
+    """It ends when others have run a while: never, if whoever waits for it blocks."""
+    pid, release = held_child(status)
+
+    def release_later():
+        for _ in range(3):
+            sleep(0.002)
+        release()
+
+    spawn(release_later)
     return pid
 
 
@@ -216,12 +226,13 @@ def test_each_of_many_waiters_gets_a_child():
 
 def test_cancelled_waiter_leaves_the_child_to_others():
     before = len(standard.listdir("/proc/self/fd"))
-    pid = child(3)
+    pid, release = held_child(3)
     for wait in (lambda: os.waitpid(pid, 0), os.wait):
         waiter = parked(wait)
         waiter.cancel()
         with pytest.raises(CancelledError):
             waiter.wait(LIMIT)
+    release()
     assert os.waitpid(pid, 0) == (pid, 3 << 8)
     assert len(standard.listdir("/proc/self/fd")) == before
 
@@ -235,11 +246,11 @@ def test_waiter_that_is_left_does_not_hold_up_the_exit():
             null = os.open("/dev/null", os.O_RDWR)
             os.dup2(null, 1)
             os.dup2(null, 2)
-            os.execvp("sleep", ["sleep", "30"])
+            os.execvp("sleep", ["sleep", "600"])
         spawn(os.wait)
         sleep(0.01)
         print("ok")
-    """, timeout=5)
+    """)
 
 
 def test_without_pidfd(monkeypatch):
@@ -251,15 +262,29 @@ def test_without_pidfd(monkeypatch):
     assert os.waitpid(pid, 0) == (pid, 7 << 8)
 
 
-def test_system_popen_and_spawn():
+def test_system_popen_and_spawn(tmp_path):
+    fifo = str(tmp_path / "fifo")
+    standard.mkfifo(fifo)
+    end = standard.open(fifo, standard.O_RDWR)
+    command = ("timeout", "60", "head", "-c", "1", fifo)  # ends well when others have run a while
+
+    def release():
+        for _ in range(3):
+            sleep(0.002)
+        standard.write(end, b"x")
+
+    spawn(release)
     with others_running():
-        assert os.system("sleep 0.02; exit 7") == 7 << 8
+        assert os.system(f"{' '.join(command)} || exit 1; exit 7") == 7 << 8
+    spawn(release)
     with others_running():
-        with os.popen("sleep 0.02; echo text") as file:
-            assert file.read() == "text\n"
+        with os.popen(f"{' '.join(command)}; echo text") as file:
+            assert file.read() == "xtext\n"
     assert os.popen("exit 3").close() == 3 << 8
+    spawn(release)
     with others_running():
-        assert os.spawnlp(os.P_WAIT, "sleep", "sleep", "0.02") == 0
+        assert os.spawnlp(os.P_WAIT, command[0], *command) == 0
+    standard.close(end)
 
 
 # ---- sockets by their number ----
