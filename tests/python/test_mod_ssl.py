@@ -106,7 +106,6 @@ def test_records_that_are_read_in_pieces(tls):
     mine, theirs = tls
     mine.sendall(b"abcdefgh" * 5000)
     mine.sendall(b"tail")
-    theirs.settimeout(1)
     assert recv_all(theirs, 3) == b"abc" and theirs.pending() > 0
     assert recv_all(theirs, 40_001) == (b"abcdefgh" * 5000 + b"tail")[3:]
 
@@ -316,6 +315,7 @@ def test_time_out_of_a_read_and_a_write(tls):
         mine.recv(1)
     with pytest.raises(TimeoutError):
         mine.sendall(bytes(10_000_000))
+    mine.settimeout(LIMIT)
     theirs.sendall(b"x")
     assert mine.recv(1) == b"x"
 
@@ -421,7 +421,6 @@ def test_server_tells_of_the_end():
 def test_failed_handshake_is_reported_and_the_server_goes_on(monkeypatch):
     told, called = [], []
     monkeypatch.setattr(microthread, "excepthook", lambda args: told.append(args.exc_value))
-    monkeypatch.setattr("microthread._server._HANDSHAKE", 0.05)
     server = StreamServer(("127.0.0.1", 0), lambda sock, address: called.append(sock),
                           ssl_context=server_context())
     server.start()
@@ -429,9 +428,11 @@ def test_failed_handshake_is_reported_and_the_server_goes_on(monkeypatch):
         sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
         soon(lambda: told)
         assert isinstance(told[0], ssl.SSLError)
-    with socket.create_connection(server.address, timeout=LIMIT) as sock:
-        soon(lambda: len(told) == 2)  # who says nothing
-        assert isinstance(told[1], TimeoutError) and sock.recv(10) == b""
+    with monkeypatch.context() as patch:
+        patch.setattr("microthread._server._HANDSHAKE", 0.05)
+        with socket.create_connection(server.address, timeout=LIMIT) as sock:
+            soon(lambda: len(told) == 2)  # who says nothing
+            assert isinstance(told[1], TimeoutError) and sock.recv(10) == b""
     with socket.create_connection(server.address, timeout=LIMIT) as plain:
         client_context().wrap_socket(plain, server_hostname="localhost").close()
     soon(lambda: called)
