@@ -140,6 +140,24 @@ worker_body(struct mt_realm *realm)
 
 enum { GENTLE_INTERRUPTIONS = 10 }; /* as often as one that waits is told to leave */
 
+/* Whether it is of the import system. An exception from nowhere would leave that with its locks held,
+   of which one is the whole process's on 3.11; or nobody could catch it, and stderr would tell. */
+static bool
+is_of_imports(PyFrameObject *frame)
+{
+    static const char start[] = "<frozen importlib._bootstrap", end[] = "/microthread/_imports.py";
+    PyCodeObject *code = PyFrame_GetCode(frame);
+    Py_ssize_t size = 0;
+    const char *name = PyUnicode_AsUTF8AndSize(code->co_filename, &size);
+    if (!name)
+        PyErr_Clear();
+    size_t length = (size_t)size, tail = sizeof end - 1;
+    bool is_it = name && (strncmp(name, start, sizeof start - 1) == 0 ||
+                          (length >= tail && strcmp(name + length - tail, end) == 0));
+    Py_DECREF(code);
+    return is_it;
+}
+
 /* The trace function that no code can catch its exception from for long: each line raises it
    again, until the first frame of the micro-thread with this id is left. */
 static int
@@ -153,7 +171,7 @@ raise_always(PyObject *id, PyFrameObject *frame, int what, PyObject *arg)
         PyEval_SetTrace(NULL, NULL);
         return 0;
     }
-    if (what != PyTrace_LINE && what != PyTrace_CALL)
+    if ((what != PyTrace_LINE && what != PyTrace_CALL) || is_of_imports(frame))
         return 0;
     PyErr_SetNone(sched->state->MicroThreadExit);
     return -1;
@@ -171,6 +189,16 @@ insist(struct mtpy_sched *sched)
     Py_XDECREF(id);
 }
 
+/* Whether the Python code that an OS thread runs is of the import system. The GIL is held. */
+static bool
+is_importing(PyThreadState *tstate)
+{
+    PyFrameObject *frame = PyThreadState_GetFrame(tstate);
+    bool is_it = frame && is_of_imports(frame);
+    Py_XDECREF(frame);
+    return is_it;
+}
+
 /* In an OS thread without a thread state. One that has not gone on to anything else since the last visit
    and does not wait for anything is in the middle of something long. */
 static void
@@ -186,7 +214,8 @@ interrupt_if_stuck(struct mt_realm *realm)
     if (progress != realm->progress)
         realm->interruptions = 0;
     else if (!core->is_polling) {
-        mtpy_interp_interrupt(home->thread, home->state->MicroThreadExit);
+        if (!is_importing(home->tstate))
+            mtpy_interp_interrupt(home->thread, home->state->MicroThreadExit);
         if (++realm->interruptions > GENTLE_INTERRUPTIONS && core->current != core->main)
             insist(home->sched);
     }

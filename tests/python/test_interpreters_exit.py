@@ -54,7 +54,7 @@ PHASES = {
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("n", [0, 3])
 def test_exit_is_clean(phase, n):
-    done = run_script(START + PHASES[phase].format(n=n), timeout=60)
+    done = run_script(START + PHASES[phase].format(n=n))
     report = f"{done.returncode} {done.timed_out}\n{done.stdout}\n{done.stderr}"
     assert done.returncode == 0 and not done.timed_out and "Fatal" not in done.stderr, report
     if phase != "another OS thread":  # whose thread reports that its call did not end well
@@ -91,7 +91,51 @@ one.spawn({work})
 two.spawn(nap)
 sleep(0.02)
 print('ok')
-""", timeout=60, options=("-W", "ignore::SyntaxWarning"))  # 3.14 advises against that `finally`
+""", options=("-W", "ignore::SyntaxWarning"))  # 3.14 advises against that `finally`
+
+
+@pytest.mark.parametrize("own_gil", [True, False])
+def test_exit_does_not_interrupt_the_import_system(own_gil):
+    """It would be left with its locks held: on 3.11 no interpreter could import any more."""
+    check_script(START + f"""
+def load(begun):
+    source = '''
+import time
+begun.send(None)
+end = time.monotonic() + 0.3
+while time.monotonic() < end:
+    pass
+print("ok", flush=True)
+'''
+    exec(compile(source, "<frozen importlib._bootstrap>", "exec"), {{"begun": begun}})
+one = create(own_gil={own_gil})
+receiver, sender = create_channel()
+handle = one.spawn(load, sender)
+receiver.recv()
+""")
+
+
+@pytest.mark.parametrize("own_gil", [True, False])
+def test_exit_ends_those_that_import_for_ever(own_gil):
+    check_script(START + f"""
+def load(begun):
+    import sys
+    begun.send(None)
+    while True:
+        try:
+            while True:
+                sys.modules.pop("colorsys", None)
+                import colorsys
+        except BaseException:
+            pass
+receiver, sender = create_channel()
+some = [create(own_gil={own_gil}) for _ in range(3)]
+for one in some:
+    one.spawn(load, sender)
+for one in some:
+    receiver.recv()
+print("ok")
+""")
 
 
 def test_exits_drawn_by_lot_are_clean():
@@ -113,7 +157,7 @@ one = create()
 receiver, sender = create_channel()
 handle = one.spawn(careful, sender)
 receiver.recv()
-""", timeout=60)
+""")
 
 
 def test_exit_handler_that_comes_later_cannot_create():
@@ -129,7 +173,7 @@ microthread._hooks.atexit.unregister(microthread._hooks.shut_down)
 atexit.register(late)
 atexit.register(microthread._hooks.shut_down)
 one = create()
-""", timeout=60)
+""")
 
 
 def test_fork_once_all_are_closed():
@@ -151,7 +195,7 @@ if pid == 0:
     sys.exit()
 assert os.waitpid(pid, 0)[1] == 0
 print("ok")
-""", expected="child\nok\n", timeout=60)
+""", expected="child\nok\n")
 
 
 def test_subprocesses_of_either_side():
@@ -163,4 +207,4 @@ def run():
 one = create()
 assert one.call(run) == run() == b"5\\n"
 print("ok")
-""", timeout=60)
+""")
