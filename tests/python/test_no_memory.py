@@ -49,7 +49,7 @@ def check(body, **options):
     "deferred().wait(0)",
     "deferred().wait(0.0001)",
     "spawn(deferred().wait, 0.0001).wait()",
-    "run(lambda: spawn(sleep, 5))",
+    "run(lambda: spawn(sleep, 3600))",
     "microthread.wait_writable(1, 0)",
     "group(lambda g: [g.spawn(sleep, 0.0001) for _ in range(20)])",
     "group(lambda g: list(g.map(int, range(20))), 2)",
@@ -72,7 +72,8 @@ def test_every_allocation_may_fail(action):
             pass
     microthread.excepthook = lambda args: None
     sweep(lambda: (micro_pipe(),), act)
-    sleep(0.001)
+    while len(microthread.threads()) > 1:
+        sleep(0.001)  # some still sleep; none does so for ever
     assert spawn(lambda: "ok").wait() == "ok"
     assert microthread.threads() == [current()]
     print("ok")
@@ -124,12 +125,13 @@ def test_done_callback_of_one_without_a_stack_may_wait():
         fail_nth(0)
         for other in others:
             other.wait()
-        sleep(0.01)
+        while log.count(5) <= n:
+            sleep(0.001)
         if not isinstance(thread.exception(), MemoryError):
             raise SystemExit(thread.exception())
         del thread
-    yield_now()
-    sleep(0.01)
+        while log.count("del") <= n:
+            sleep(0.001)
     assert sorted(map(str, log)) == ["5"] * 3 + ["del"] * 3 + ["waiter"] * 3, log
     print("ok")
     """)

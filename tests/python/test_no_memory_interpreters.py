@@ -28,13 +28,15 @@ def exchange(*values):
     return got
 
 def meet(value):
-    other = spawn(narrow_receiver.recv, 0.2)
+    other = spawn(narrow_receiver.recv)
     try:
         yield_now()
-        try:
-            narrow_sender.send(value, 0.1)
-        except TimeoutError:
-            pass  # it was the other one who had no memory
+        while not other.done():
+            try:
+                narrow_sender.send(value, 0.1)
+                break
+            except TimeoutError:
+                pass  # it was the other one who had no memory, or it was late
         return other.wait()
     finally:
         other.cancel()
@@ -56,8 +58,9 @@ def choose():
 
 def wait_for_word():
     word = SharedBuffer(8)
-    other = spawn(word.wait, 0, 0, 5)
-    yield_now()
+    other = spawn(word.wait, 0, 0, 3600)
+    while other.state == "ready":
+        yield_now()
     word.notify(0)
     other.wait()
 

@@ -248,9 +248,10 @@ def test_failure_of_the_iterable_cancels_and_is_raised():
 
 @pytest.mark.parametrize("limit", [None, 2])
 def test_cancellation_of_the_caller_cancels_the_members(limit):
-    ended = []
+    begun, ended = [], []
 
     def work(n):
+        begun.append(n)
         try:
             sleep(60)
         finally:
@@ -258,7 +259,8 @@ def test_cancellation_of_the_caller_cancels_the_members(limit):
             ended.append(n)
 
     caller = spawn(parallel_map, work, range(4), limit=limit)
-    sleep(0.001)
+    while len(begun) < (limit or 4):
+        yield_now()
     caller.cancel()
     with pytest.raises(concurrent.futures.CancelledError):
         caller.wait()
@@ -266,20 +268,22 @@ def test_cancellation_of_the_caller_cancels_the_members(limit):
 
 
 def test_cancellation_in_the_iterable_cancels_the_members():
-    ended = []
+    begun, ended = [], []
 
     def source():
         yield 1
         sleep(60)
 
     def work(n):
+        begun.append(n)
         try:
             sleep(60)
         finally:
             ended.append(n)
 
     caller = spawn(parallel_map, work, source())
-    sleep(0.001)
+    while not begun:
+        yield_now()
     caller.cancel()
     with pytest.raises(concurrent.futures.CancelledError):
         caller.wait()
@@ -287,21 +291,28 @@ def test_cancellation_in_the_iterable_cancels_the_members():
 
 
 def test_second_cancellation_waits_for_the_clean_up_all_the_same():
-    ended = []
+    begun, ended, gate = [], [], deferred()
 
     def work(n):
+        begun.append(n)
         try:
             sleep(60)
         finally:
-            sleep(0.005)
+            begun.append(n)
+            gate.wait()
             ended.append(n)
 
     caller = spawn(parallel_map, work, range(3))
-    sleep(0.001)
+    while len(begun) < 3:
+        yield_now()
     caller.cancel()
-    sleep(0.001)
+    while len(begun) < 6:
+        yield_now()
     caller.cancel()
     caller.throw(KeyError("impatient"))
+    sleep(0.001)
+    assert not caller.done()
+    gate.callback(None)
     with pytest.raises((KeyError, concurrent.futures.CancelledError)):
         caller.wait()
     assert ended == [0, 1, 2]
@@ -363,10 +374,20 @@ def test_failure_leaves_no_cycle():
 
 
 def test_ten_thousand_sleeps_at_a_limit_of_a_thousand():
+    asleep, most = 0, 0
+
+    def work(seconds):
+        nonlocal asleep, most
+        asleep += 1
+        most = max(most, asleep)
+        sleep(seconds)
+        asleep -= 1
+
     parallel_map(sleep, [0.01] * 1000)
-    start = time.monotonic()
-    assert parallel_map(sleep, itertools.repeat(0.01, 10_000), limit=1000) == [None] * 10_000
-    assert time.monotonic() - start < 2
+    start, worked = time.monotonic(), time.process_time()
+    assert parallel_map(work, itertools.repeat(0.01, 10_000), limit=1000) == [None] * 10_000
+    assert most == 1000 and time.process_time() - worked < 5
+    assert time.monotonic() - start < 50  # 100 one after the other
 
 
 @pytest.mark.parametrize("call, error, words", [

@@ -43,10 +43,13 @@ def test_no_more_than_the_limit_run_at_once():
     check("""
 def work(memory, n):
     now = memory.add(0, 1) + 1
+    memory.add(8, 1)
+    while memory.load(8) < 3:
+        sleep(0.001)  # three run at once
     sleep(0.001)
     memory.add(0, -1)
     return now
-memory = SharedBuffer(8)
+memory = SharedBuffer(16)
 seen = parallel_map(work, [memory] * 40, range(40), limit=3, interpreters=2)
 assert max(seen) == 3, seen
 read = []
