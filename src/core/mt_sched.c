@@ -270,6 +270,8 @@ poll_end(void *host)
 {
     struct mt_sched *sched = host;
     sched->hooks->poll_end(sched);
+    /* Whoever looks from outside may have looked before the poll, and not since: see mt_sched_goes_on(). */
+    atomic_fetch_add(&sched->idles, 1);
     sched->is_polling = false;
 }
 

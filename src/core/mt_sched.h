@@ -62,7 +62,8 @@ struct mt_sched {
     size_t round_left;            /* switches until the next look at the reactor */
     uint32_t budget;              /* calls that went ahead at once, until the caller gives way */
     _Atomic bool is_polling;      /* inside a poll that may block */
-    _Atomic uint64_t turns;       /* how often somebody gave way; with is_polling, anybody reads it */
+    _Atomic uint64_t turns;       /* how often somebody gave way; anybody reads it */
+    _Atomic uint64_t idles;       /* how often a poll that may block has ended; anybody reads it */
     volatile bool is_signalled;   /* a signal came: the main micro-thread shall run handlers */
     struct mt_thread *dead;       /* finished ones whose reference is still to be dropped */
     const struct mt_hooks *hooks;
@@ -185,6 +186,22 @@ mt_heed(struct mt_sched *sched)
         return 0;
 #endif
     return sched->current->is_pending ? sched->hooks->check(sched, sched->current) : 0;
+}
+
+/* From any OS thread: changes whenever somebody gives way and whenever a poll that may block has ended,
+   after which the one that waited in it may go on. */
+static inline uint64_t
+mt_sched_progress(const struct mt_sched *sched)
+{
+    return atomic_load(&sched->turns) + atomic_load(&sched->idles);
+}
+
+/* From any OS thread: whether one micro-thread has run all the time since progress was that. */
+static inline bool
+mt_sched_goes_on(const struct mt_sched *sched, uint64_t progress)
+{
+    /* In this order: a poll that ends between the two looks is progress. */
+    return !atomic_load(&sched->is_polling) && mt_sched_progress(sched) == progress;
 }
 
 /* A call has gone ahead at once: after a bounded run of these the caller gives way. */

@@ -210,7 +210,7 @@ interrupt_if_stuck(struct mt_realm *realm)
         return;
     PyEval_RestoreThread(tstate);
     struct mt_sched *core = home->sched->core;
-    uint64_t progress = core->switches + core->polls + 1;
+    uint64_t progress = core->switches + core->polls + atomic_load(&core->idles) + 1;
     if (progress != realm->progress)
         realm->interruptions = 0;
     else if (!core->is_polling) {

@@ -16,7 +16,7 @@ struct mtpy_slicer {
     int signal;                /* the number by which the handler is called */
     PyThread_type_lock stop;   /* held until the helper shall end */
     _Atomic bool is_stopped;   /* and the handler does nothing any more */
-    _Atomic uint64_t asked;    /* core->turns + 1 in the turn that has lasted too long; 0: none */
+    _Atomic uint64_t asked;    /* core's progress + 1 in the turn that lasts too long; 0: none */
     uint64_t collector;        /* the id of who is inside the garbage collector; 0: nobody */
     unsigned collector_depth;  /* how often note_gc() was told of that beginning */
     bool is_boundary[256];     /* opcodes at which the evaluation loop itself looks for signals */
@@ -32,17 +32,16 @@ slicer_run(PyObject *object, PyObject *unused)
     const struct mt_sched *core = self->sched->core;
     self->state->service_threads++; /* it wakes nobody: a deadlock is one beside it, too */
     PyThreadState *tstate = PyEval_SaveThread();
-    uint64_t before = atomic_load(&core->turns);
+    uint64_t before = mt_sched_progress(core);
     while (PyThread_acquire_lock_timed(self->stop, self->slice / 1000, 0) != PY_LOCK_ACQUIRED) {
-        uint64_t turns = atomic_load(&core->turns);
-        if (turns == before && !atomic_load(&core->is_polling)) {
-            atomic_store(&self->asked, turns + 1);
+        if (mt_sched_goes_on(core, before)) {
+            atomic_store(&self->asked, before + 1);
             (void)PyErr_SetInterruptEx(self->signal);
             /* Up to 3.12 CPython hears of what another OS thread trips when the GIL changes hands. */
             PyEval_RestoreThread(tstate);
             tstate = PyEval_SaveThread();
         }
-        before = turns;
+        before = mt_sched_progress(core);
     }
     PyThread_release_lock(self->stop);
     PyEval_RestoreThread(tstate);
@@ -132,7 +131,7 @@ slicer_preempt(PyObject *object, PyObject *args)
     struct mtpy_sched *sched = self->sched;
     struct mt_sched *core = sched->core;
     if (atomic_load(&self->is_stopped) || PyThreadState_Get() != sched->tstate ||
-        atomic_load(&core->turns) + 1 != atomic_load(&self->asked) || !PyFrame_Check(frame))
+        mt_sched_progress(core) + 1 != atomic_load(&self->asked) || !PyFrame_Check(frame))
         Py_RETURN_NONE; /* that turn is over */
     if (!is_at_boundary(self, (PyFrameObject *)frame)) {
         (void)PyErr_SetInterruptEx(self->signal); /* the next look may be the right one */

@@ -129,7 +129,7 @@ struct mtpy_sched {
     struct mt_workers *workers; /* for C functions that block; NULL until there is one; owned */
     struct mtpy_tracer *tracer; /* while there is a trace; else NULL. Owned */
     int signal_fd;             /* CPython's wake-up descriptor while polling; -1: no signals here */
-    uint64_t watched_turns;    /* the next three are the watch's: core->turns when it looked last */
+    uint64_t watched_progress; /* the next three are the watch's: of core, when it looked last */
     mt_time watched_since;     /* since when it is that, monotonic ns; 0: not looked at */
     unsigned forking;          /* calls of fork() whose handlers have begun and not ended */
     pid_t born_in;             /* the process in which it has begun again after a fork; 0: in none */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* _Watch: who keeps a loop for too long. An OS thread of its own iterates over one; each step sleeps
    until somebody has run for longer than the threshold without giving way. It looks at the
-   schedulers' counts of turns without the GIL, which it takes only when there is something to tell. */
+   schedulers' progress without the GIL, which it takes only when there is something to tell. */
 #include "python/mtpy_state.h"
 
 enum {
@@ -35,8 +35,7 @@ mtpy_state_unlock_scheds(struct mtpy_state *state)
 static bool
 is_in_turn(struct mtpy_sched *sched)
 {
-    return atomic_load(&sched->core->turns) == sched->watched_turns &&
-           !atomic_load(&sched->core->is_polling);
+    return mt_sched_goes_on(sched->core, sched->watched_progress);
 }
 
 /* Without the GIL: look at each scheduler. Returns the serial of one whose turn lasts too long, each
@@ -48,10 +47,10 @@ find_slow(struct mtpy_watch *self)
     mtpy_state_lock_scheds(self->state);
     struct mtpy_sched *sched = self->is_stopped ? NULL : self->state->scheds;
     for (; sched; sched = sched->next) {
-        mt_time now = mt_sched_now(sched->core);
+        mt_time now = mt_sched_now(sched->core); /* before the look: early rather than late */
         if (!sched->watched_since || !is_in_turn(sched)) {
-            sched->watched_turns = atomic_load(&sched->core->turns);
-            sched->watched_since = now;
+            sched->watched_progress = mt_sched_progress(sched->core);
+            sched->watched_since = mt_sched_now(sched->core); /* late rather than early */
             sched->is_slow_told = false;
         } else if (!found && !sched->is_slow_told && now - sched->watched_since > self->threshold) {
             sched->is_slow_told = true;
@@ -71,7 +70,7 @@ describe_slow(struct mtpy_watch *self, uint64_t serial)
         sched = sched->next;
     if (!sched || !is_in_turn(sched) || sched->core->current->state != MT_THREAD_RUNNING)
         return NULL;
-    if (sched->core->live_count == 1 && sched->watched_turns == 0) {
+    if (sched->core->live_count == 1 && atomic_load(&sched->core->turns) == 0) {
         sched->is_slow_told = false; /* an OS thread that has no loop: it may get one */
         sched->watched_since = 0;
         return NULL;

@@ -57,6 +57,30 @@ START_TEST(sleepers_wake_at_their_time_in_order)
 }
 END_TEST
 
+static const struct mt_hooks *usual_hooks;
+static uint64_t seen_in_poll; /* by another OS thread that looks again only when that has ended */
+
+static void
+look_in_poll(void *sched)
+{
+    seen_in_poll = mt_sched_progress(sched);
+    usual_hooks->poll_begin(sched);
+}
+
+START_TEST(poll_is_no_time_of_the_one_that_goes_on_after_it)
+{
+    usual_hooks = host.sched->hooks;
+    struct mt_hooks hooks = *usual_hooks;
+    hooks.poll_begin = look_in_poll;
+    host.sched->hooks = &hooks;
+    ck_assert(mt_sched_goes_on(host.sched, mt_sched_progress(host.sched)));
+    ck_assert_int_eq(mt_sleep(host.sched, MT_SECOND), 0); /* alone: it goes on without a switch */
+    ck_assert(!mt_sched_goes_on(host.sched, seen_in_poll));
+    host.sched->hooks = usual_hooks;
+    mt_test_close();
+}
+END_TEST
+
 static void
 cancel_all(void *argument)
 {
@@ -544,6 +568,7 @@ check_suite(void)
     TCase *timers = tcase_create("timers");
     tcase_add_checked_fixture(timers, setup, NULL);
     tcase_add_test(timers, sleepers_wake_at_their_time_in_order);
+    tcase_add_test(timers, poll_is_no_time_of_the_one_that_goes_on_after_it);
     tcase_add_test(timers, cancelled_sleepers_leave_no_timer);
     tcase_add_test(timers, timer_rings_once_at_its_time_unless_unset);
     tcase_add_test(timers, timer_may_be_set_again_while_it_rings);
