@@ -6,7 +6,7 @@ import pytest
 
 from microthread import sleep, socket, spawn, yield_now
 
-LIMIT = 10  # seconds after which a test that waits has failed
+LIMIT = 60  # seconds after which a test that waits has failed
 
 
 @pytest.fixture
@@ -54,6 +54,16 @@ def soon(condition):
     while not condition():
         assert monotonic() < end, "it has not come to that"
         sleep(0.002)
+
+
+def with_number(number, *args):
+    """A new socket whose descriptor is this number, which was just closed; a smaller one may be free."""
+    others = []
+    while (sock := socket.socket(*args)).fileno() != number:
+        others.append(sock)
+    for other in others:
+        other.close()
+    return sock
 
 
 def both_ways(one, other):

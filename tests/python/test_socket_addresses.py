@@ -124,15 +124,16 @@ def test_connect_by_name(listener):
 
 
 def test_refused_connection():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = server.getsockname()
-    with socket.socket() as sock:
+    with socket.socket() as deaf:  # it does not listen, and nobody else gets its port
+        deaf.bind(("127.0.0.1", 0))
+        address = deaf.getsockname()
+        with socket.socket() as sock:
+            with pytest.raises(ConnectionRefusedError):
+                sock.connect(address)
+        with socket.socket() as sock:
+            assert sock.connect_ex(address) == errno.ECONNREFUSED
         with pytest.raises(ConnectionRefusedError):
-            sock.connect(address)
-    with socket.socket() as sock:
-        assert sock.connect_ex(address) == errno.ECONNREFUSED
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(address, timeout=LIMIT)
+            socket.create_connection(address, timeout=LIMIT)
 
 
 def test_connect_ex(listener):
@@ -156,9 +157,9 @@ def test_host_of_bytes(host, listener):
 
 def test_create_server_and_connection_use_our_class(listener):
     assert type(listener) is socket.socket
-    with socket.create_connection(listener.getsockname(), timeout=3,
+    with socket.create_connection(listener.getsockname(), timeout=LIMIT,
                                   source_address=("127.0.0.1", 0)) as sock:
-        assert type(sock) is socket.socket and sock.gettimeout() == 3
+        assert type(sock) is socket.socket and sock.gettimeout() == LIMIT
     with socket.fromfd(listener.fileno(), listener.family, listener.type) as copy:
         assert type(copy) is socket.socket and copy.getsockname() == listener.getsockname()
     assert socket.has_dualstack_ipv6() == standard.has_dualstack_ipv6()
