@@ -6,8 +6,8 @@ import weakref
 
 import pytest
 
-from microthread import (PipeClosed, current, generate, micro_pipe, micro_thread, put, sleep, spawn,
-                         take, take_from, threads, yield_now)
+from microthread import (PipeClosed, current, deferred, generate, micro_pipe, micro_thread, put, sleep,
+                         spawn, take, take_from, threads, yield_now)
 from support import check_script, run_script
 
 
@@ -25,7 +25,7 @@ def count(start=0):
 # ---- the writing end ----
 
 def test_stdout_is_a_writing_end_that_does_not_keep_the_pipe():
-    out = None
+    out, is_full = None, deferred()
 
     def write():
         nonlocal out
@@ -42,10 +42,11 @@ def test_stdout_is_a_writing_end_that_does_not_keep_the_pipe():
             out.put("g", timeout=0)
         with pytest.raises(TimeoutError):
             out.put("g", timeout=0.001)
+        is_full.callback(None)
         sleep(60)
 
     pipe = generate(write)
-    sleep(0.005)
+    is_full.wait()
     assert "".join(pipe.take_nowait() for _ in range(16)) == "abcde" + "f" * 11
     seen = weakref.ref(pipe)
     del pipe
@@ -61,20 +62,19 @@ def test_stdout_is_a_writing_end_that_does_not_keep_the_pipe():
 
 
 def test_writer_may_close_its_stdout_and_go_on():
-    log = []
+    end = deferred()
 
     def write():
         put(1)
         current().stdout.close(KeyError("early"))
         sleep(0.001)
-        log.append("went on")
+        end.callback("went on")
 
     pipe = generate(write)
     assert next(pipe) == 1
     with pytest.raises(KeyError):
         next(pipe)
-    sleep(0.01)
-    assert log == ["went on"]
+    assert end.wait(60) == "went on"
 
 
 # ---- put, take_from, take ----

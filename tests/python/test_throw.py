@@ -73,7 +73,8 @@ def test_throw_of_cancelled_counts_as_cancelled_once():
 
     thread = parked(work)
     thread.throw(Cancelled("x"))
-    sleep(0.005)
+    while not log and not thread.done():
+        sleep(0.001)
     assert log == ["went on"]
     thread.throw(Cancelled("y"))
     with pytest.raises(concurrent.futures.CancelledError, match="y"):
