@@ -167,7 +167,7 @@ def in_os_threads(count, work):
         for thread in crowd:
             thread.start()
         for thread in crowd:
-            microthread.run_blocking(thread.join, 30)
+            microthread.run_blocking(thread.join, 60)
             assert not thread.is_alive()
     finally:
         sys.setswitchinterval(interval)
@@ -220,11 +220,11 @@ def test_events_conditions_and_barriers_across_os_threads():
     def work(n):
         event.wait()
         for _ in range(50):
-            barrier.wait(10)
+            barrier.wait(60)
         with condition:
             log.append(n)
             condition.notify_all()
-            assert condition.wait_for(lambda: len(log) == 3, 10)
+            assert condition.wait_for(lambda: len(log) == 3, 60)
 
     spawn(lambda: (sleep(0.02), event.set()))
     in_os_threads(3, work)
@@ -240,11 +240,13 @@ def test_waking_another_os_thread_is_prompt():
 
     thread = threading.Thread(target=echo)
     thread.start()
-    begun = time.monotonic()
+    times = []
     for n in range(200):
+        begun = time.monotonic()
         there.put(n)
         assert back.get() == n
-    assert time.monotonic() - begun < 2
+        times.append(time.monotonic() - begun)
+    assert sorted(times)[50] < 0.02  # the machine may be busy now and then
     thread.join()
 
 

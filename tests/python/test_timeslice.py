@@ -204,6 +204,8 @@ def test_cancellation_of_a_busy_one_comes_at_its_next_wait():
         import microthread
         log = []
         def busy():
+            global is_begun
+            is_begun = True
             try:
                 while not is_over:
                     pass
@@ -212,18 +214,22 @@ def test_cancellation_of_a_busy_one_comes_at_its_next_wait():
                 log.append("not reached")
             finally:
                 log.append("finally")
-        is_over = False
+        is_begun = is_cancelled = is_over = False
         microthread.set_timeslice(0.002)
         def end():
             global is_over
+            while not is_cancelled:
+                microthread.sleep(0.001)
             microthread.sleep(0.02)
             assert log == []
             is_over = True
         microthread.spawn(end)
         with microthread.Group() as group:
             group.spawn(busy)
-            microthread.sleep(0.01)
+            while not is_begun:
+                microthread.sleep(0.001)
             group.cancel()
+            is_cancelled = True
         assert log == ["loop left", "finally"], log
         try:
             with microthread.timeout(0.01):

@@ -181,8 +181,9 @@ def test_file_of_a_killed_process_lacks_no_more_than_its_end(path):
     check_script("""
         import os, sys, microthread
         microthread.trace(sys.argv[1]).__enter__()
-        for _ in range(30000):
-            microthread.spawn(microthread.yield_now).wait()
+        while os.path.getsize(sys.argv[1]) < 300_000:
+            for _ in range(1000):
+                microthread.spawn(microthread.yield_now).wait()
         print("ok", flush=True)
         os._exit(0)
     """, args=[path])
@@ -196,7 +197,8 @@ def test_child_of_a_fork_leaves_the_file_alone(path):
         warnings.simplefilter("ignore")
         with microthread.trace(sys.argv[1]):
             microthread.spawn(microthread.yield_now).wait()
-            microthread.sleep(0.1)  # a sanitizer's locks do not survive a fork while an OS thread begins
+            while not os.path.getsize(sys.argv[1]):
+                microthread.sleep(0.01)  # a sanitizer's locks do not survive a fork while an OS thread begins
             child = os.fork()
             microthread.spawn(microthread.yield_now).wait()
             if child:
@@ -218,7 +220,7 @@ def test_program_is_traced_to_its_end(path, tmp_path):
                       "thread.start(); thread.join(); sys.exit(3)")
     for option in (["--trace", path], [f"--trace={path}"]):
         done = subprocess.run([sys.executable, "-m", "microthread", *option, script, "x", "--trace"],
-                              env=child_environment(), text=True, capture_output=True, timeout=30)
+                              env=child_environment(), text=True, capture_output=True, timeout=60)
         assert (done.returncode, done.stdout) == (3, "['x', '--trace']\n"), done.stderr
         assert any(event["name"].startswith("waits: sleep") for event in events_of(path))
         path.unlink()
@@ -230,7 +232,7 @@ def test_program_is_traced_to_its_end(path, tmp_path):
 ])
 def test_program_cannot_be_traced_without_a_file(option, message):
     done = subprocess.run([sys.executable, "-m", "microthread", *option], text=True,
-                          env=child_environment(), capture_output=True, timeout=30)
+                          env=child_environment(), capture_output=True, timeout=60)
     assert done.returncode == 2 and message in done.stderr
 
 
