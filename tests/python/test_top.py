@@ -54,7 +54,7 @@ def program(serve="", env=None, waits="microthread.wait_readable(0); "):
         assert child.stdout.readline() == "serves\n"
         yield child
         child.stdin.close()
-        assert child.wait(20) == 0
+        assert child.wait(60) == 0
     finally:
         child.kill()
         child.wait()
@@ -64,14 +64,17 @@ def program(serve="", env=None, waits="microthread.wait_readable(0); "):
 
 def top(*args):
     return subprocess.run([sys.executable, "-m", "microthread.top", *map(str, args)], text=True,
-                          capture_output=True, timeout=30, env=child_environment())
+                          capture_output=True, timeout=60, env=child_environment())
 
 
 def test_table_shows_states_waits_and_rates_once_without_a_tty(runtime):
     with program("microthread.serve_top()") as child:
-        done = top("--interval", 0.3, child.pid)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+        for _ in range(5):
+            done = top("--interval", 0.3, child.pid)
+            assert done.returncode == 0, done.stderr
+            lines = done.stdout.splitlines()
+            if int(lines[3].split()[6]) > 0:  # else the machine has let it do nothing in the meantime
+                break
     assert lines[0].startswith(f"process {child.pid}: -c") and "\x1b" not in done.stdout
     loop = lines[3].split()
     assert loop[:2] == ["0", str(child.pid)] and loop[3] == "4"
@@ -95,7 +98,10 @@ def test_tcp_serves_too(runtime):
         with open(f"/proc/{child.pid}/net/tcp", encoding="ascii") as file:
             rows = [line.split() for line in file][1:]
         folder = f"/proc/{child.pid}/fd"
-        inodes = {os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)}
+        inodes = set()
+        for fd in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):  # closed in the meantime
+                inodes.add(os.readlink(f"{folder}/{fd}"))
         port = next(int(row[1].split(":")[1], 16) for row in rows if f"socket:[{row[9]}]" in inodes)
         done = top("--interval", 0.01, f"127.0.0.1:{port}")
     assert "the cook" in done.stdout, done.stderr
@@ -104,9 +110,11 @@ def test_tcp_serves_too(runtime):
 def test_one_that_keeps_the_loop_is_shown_running(runtime):
     with program("microthread.serve_top()", waits="""
 def hog():
+    print("hogs", flush=True)
     while not __import__("select").select([0], [], [], 0)[0]: pass
 microthread.micro_thread(hog, name="hog").start()
 microthread.yield_now(); """) as child:
+        assert child.stdout.readline() == "hogs\n"
         done = top("--interval", 0.05, child.pid)
     assert any("running" in line and "hog" in line for line in done.stdout.splitlines()), done.stdout
 
@@ -125,7 +133,7 @@ def test_terminal_gets_a_live_table_until_the_process_ends(runtime):
         while os.read(ours, 65536):
             pass
     os.close(ours)
-    _, problem = viewer.communicate(timeout=20)
+    _, problem = viewer.communicate(timeout=60)
     assert b"the cook" in seen and viewer.returncode == 1
     assert f"process {child.pid}" in problem or "serves" in problem
 
@@ -154,18 +162,27 @@ def test_child_of_a_fork_serves_by_its_own_number(runtime):
             assert os.path.exists(path)
             print("ok")
         else:
-            own = path.replace(str(os.getppid()), str(os.getpid()))
+            own = os.path.join(os.path.dirname(path), f"{os.getpid()}.sock")
             assert own != path and os.path.exists(own), os.listdir(os.path.dirname(path))
     """)
 
 
 def test_interpreters_are_shown_together(runtime):
-    serve = """
+    serve = '''
 from microthread import interpreters
 other = interpreters.create()
-other.run('import microthread; microthread.serve_top(); t = microthread.spawn(microthread.sleep, 100)')
+other.run("""if True:
+    import microthread
+    microthread.serve_top()
+    t = microthread.spawn(microthread.sleep, 100)
+    while t.state != "waiting":
+        microthread.yield_now()
+""")
+mine = microthread.spawn(microthread.sleep, 100)
+while mine.state != "waiting":
+    microthread.yield_now()
 microthread.serve_top()
-"""
+'''
     with program(serve) as child:
         done = top("--interval", 0.05, child.pid)
     rows = [line.split() for line in done.stdout.splitlines() if " waiting " in line and " sleep " in line]
@@ -173,10 +190,9 @@ microthread.serve_top()
 
 
 def test_no_process_and_one_that_does_not_serve_are_said(runtime):
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    done = top(child.pid)
-    assert done.returncode == 1 and f"there is no process {child.pid}" in done.stderr
+    nobody = (1 << 22) + 1  # more than Linux gives
+    done = top(nobody)
+    assert done.returncode == 1 and f"there is no process {nobody}" in done.stderr
     done = top(os.getpid())
     assert done.returncode == 1 and "does not serve: call microthread.serve_top()" in done.stderr
     done = top(runtime / "nothing.sock")
@@ -201,7 +217,7 @@ def test_other_servers_are_told_apart(runtime):
         client, _ = listener.accept()
         client.sendall(b"SSH-2.0\r\n")
         client.close()
-        _, problem = viewer.communicate(timeout=20)
+        _, problem = viewer.communicate(timeout=60)
     assert viewer.returncode == 1 and "is not microthread.serve_top()" in problem
 
 
