@@ -56,7 +56,7 @@ def waiter():
 
 
 def check(body):
-    check_script(START + body, timeout=30)
+    check_script(START + body)
 
 
 @pytest.mark.parametrize("times", [1, 3])
