@@ -37,9 +37,15 @@ def serve() -> None:
 
 
 def _take_requests(worker, requests):
+    """Begin what is asked for. What cannot be begun is answered with the reason; others go on."""
     try:
         for kind, reply, parcel in requests:
-            _take_request(worker, kind, reply, parcel)
+            try:
+                _take_request(worker, kind, reply, parcel)
+            except Exception as exception:
+                if reply is not None:
+                    with reply:
+                        _answer(reply, _failure(exception))
     except ValueError:
         if not requests.closed:  # which it is when a request came just before the end
             raise

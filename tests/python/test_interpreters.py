@@ -151,6 +151,25 @@ assert not one.is_running()
 """)
 
 
+def test_request_that_cannot_be_begun_fails_alone():
+    check("""
+one = create()
+one.run('''
+import microthread._worker as worker
+usual = worker._take_request
+def fail(*args):
+    worker._take_request = usual
+    raise MemoryError("no room")
+worker._take_request = fail
+''')
+handle = one.spawn(functions.double, 1)
+handle._join()
+error = handle.exception()
+assert (error.type_name, error.message) == ("MemoryError", "no room"), error
+assert one.call(functions.double, 2) == 4
+""")
+
+
 def test_run_and_prepare_main_share_one_main():
     check("""
 one = create()
