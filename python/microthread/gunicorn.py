@@ -22,10 +22,7 @@ _BEAT = 1.0  # seconds between two signs of life to gunicorn's master
 
 
 def _keep_settings_at_hand(config: Any) -> None:
-    """Make each of gunicorn's settings an attribute of their own.
-
-    Each request reads some forty of them, by __getattr__, which takes a sixth of its time.
-    """
+    """Make each of gunicorn's settings an attribute of its own: requests read many, by __getattr__."""
 
     def set(name: str, value: Any) -> None:
         type(config).set(config, name, value)
