@@ -173,12 +173,17 @@ VALUES = [
 ]
 
 
+def text_of(value):
+    """Its repr(); a set's with its members sorted, for their order depends on how the set was filled."""
+    return repr(sorted(map(repr, value)) if isinstance(value, (set, frozenset)) else value)
+
+
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: f"{type(value).__name__} {repr(value)[:20]}")
 def test_value_comes_back_equal_and_of_its_class(value):
     copy = clone(value)
     assert type(copy) is type(value)
     assert copy == value
-    assert repr(copy)[:200] == repr(value)[:200] or type(value).__repr__ is object.__repr__
+    assert text_of(copy)[:200] == text_of(value)[:200] or type(value).__repr__ is object.__repr__
 
 
 @pytest.mark.parametrize("value", [[1], {1: 2}, {1}, bytearray(b"a"), Plain(), OwnList(), Point()])
