@@ -39,9 +39,9 @@ mt_deferred_wait(struct mt_sched *sched, struct mt_deferred *deferred, mt_time d
                  enum mt_wait_kind kind, void *object)
 {
     if (deferred->state != MT_DEFERRED_PENDING) {
-        int error = mt_heed(sched);
+        int error = mt_heed(sched, 1);
         if (!error)
-            mt_tick(sched);
+            mt_spend(sched, 1);
         return error;
     }
     struct mt_wait wait;

@@ -63,11 +63,11 @@ mt_pipe_try_put(struct mt_pipe *pipe, void *value)
 int
 mt_pipe_put(struct mt_pipe *pipe, void *value, mt_time deadline)
 {
-    int error = mt_heed(pipe->sched);
+    int error = mt_heed(pipe->sched, 1);
     if (MT_LIKELY(!error))
         error = mt_pipe_try_put(pipe, value);
     if (MT_LIKELY(!error)) {
-        mt_tick(pipe->sched);
+        mt_spend(pipe->sched, 1);
         return 0;
     }
     if (error != MT_EFULL)
@@ -106,11 +106,11 @@ mt_pipe_try_take(struct mt_pipe *pipe, void **value)
 int
 mt_pipe_take(struct mt_pipe *pipe, void **value, mt_time deadline)
 {
-    int error = mt_heed(pipe->sched);
+    int error = mt_heed(pipe->sched, 1);
     if (MT_LIKELY(!error))
         error = mt_pipe_try_take(pipe, value);
     if (MT_LIKELY(!error)) {
-        mt_tick(pipe->sched);
+        mt_spend(pipe->sched, 1);
         return 0;
     }
     if (error != MT_EEMPTY)

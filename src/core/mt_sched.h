@@ -60,7 +60,7 @@ struct mt_sched {
     struct mt_thread *ready_tail; /* valid when ready_head is not NULL */
     size_t ready_count;           /* length of the run queue */
     size_t round_left;            /* switches until the next look at the reactor */
-    uint32_t budget;              /* calls that went ahead at once, until the caller gives way */
+    uint32_t budget;              /* how much may yet go ahead at once before the caller gives way */
     _Atomic bool is_polling;      /* inside a poll that may block */
     _Atomic uint64_t turns;       /* how often somebody gave way; anybody reads it */
     _Atomic uint64_t idles;       /* how often a poll that may block has ended; anybody reads it */
@@ -100,7 +100,10 @@ struct mt_sched_config {
     uint64_t first_id;   /* the main micro-thread's; the others count on from it */
 };
 
-enum { MT_BUDGET = 256 }; /* calls that may go ahead at once before the caller gives way */
+enum {
+    MT_BUDGET = 256,    /* so much may go ahead at once before the caller gives way; a plain call is 1 */
+    MT_SOCKET_COST = 8  /* a call of a socket: the kernel works, and the program around it computes */
+};
 
 /* A scheduler for the calling OS thread, with `main` as its running micro-thread.
    Returns 0, MT_ENOMEM or an error of the reactor's open. */
@@ -175,14 +178,14 @@ mt_sched_now(struct mt_sched *sched)
 mt_time
 mt_sched_deadline(struct mt_sched *sched, mt_time timeout);
 
-/* Before a call that may go ahead at once: in the one after which the caller is to give way, what is
-   pending is raised instead, since one that always finds its data ready would never hear of it.
-   Returns 0 or MT_ECANCELED. */
+/* Before a call that may go ahead at once and costs so much: in the one after which the caller is to
+   give way, what is pending is raised instead, since one that always finds its data ready would never
+   hear of it. Returns 0 or MT_ECANCELED. */
 static inline int
-mt_heed(struct mt_sched *sched)
+mt_heed(struct mt_sched *sched, uint32_t cost)
 {
 #ifndef MT_STRESS
-    if (MT_LIKELY(sched->budget > 1))
+    if (MT_LIKELY(sched->budget > cost))
         return 0;
 #endif
     return sched->current->is_pending ? sched->hooks->check(sched, sched->current) : 0;
@@ -204,16 +207,17 @@ mt_sched_goes_on(const struct mt_sched *sched, uint64_t progress)
     return !atomic_load(&sched->is_polling) && mt_sched_progress(sched) == progress;
 }
 
-/* A call has gone ahead at once: after a bounded run of these the caller gives way. */
+/* A call that costs so much has gone ahead at once: after a bounded run of these the caller gives way. */
 static inline void
-mt_tick(struct mt_sched *sched)
+mt_spend(struct mt_sched *sched, uint32_t cost)
 {
-#ifdef MT_STRESS
-    mt_sched_pass(sched);
-#else
-    if (MT_UNLIKELY(--sched->budget == 0))
-        mt_sched_pass(sched);
+#ifndef MT_STRESS
+    if (MT_LIKELY(sched->budget > cost)) {
+        sched->budget -= cost;
+        return;
+    }
 #endif
+    mt_sched_pass(sched);
 }
 
 #endif

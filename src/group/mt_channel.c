@@ -341,11 +341,11 @@ int
 mt_channel_send(struct mt_sched *sched, struct mt_channel *channel, void *message,
                 mt_time deadline, struct mt_channel_home *home)
 {
-    int error = mt_heed(sched);
+    int error = mt_heed(sched, 1);
     if (MT_LIKELY(!error))
         error = mt_channel_try_send(sched, channel, message);
     if (MT_LIKELY(!error)) {
-        mt_tick(sched);
+        mt_spend(sched, 1);
         return 0;
     }
     if (error != MT_EFULL || deadline == 0)
@@ -357,11 +357,11 @@ int
 mt_channel_recv(struct mt_sched *sched, struct mt_channel *channel, void **message,
                 mt_time deadline, struct mt_channel_home *home)
 {
-    int error = mt_heed(sched);
+    int error = mt_heed(sched, 1);
     if (MT_LIKELY(!error))
         error = mt_channel_try_recv(sched, channel, message);
     if (MT_LIKELY(!error)) {
-        mt_tick(sched);
+        mt_spend(sched, 1);
         return 0;
     }
     if (error != MT_EEMPTY || deadline == 0)

@@ -119,12 +119,12 @@ int
 mt_shared_wait(struct mt_sched *sched, const _Atomic int64_t *word, int64_t expected,
                mt_time deadline, void *clause_object)
 {
-    int error = mt_heed(sched);
+    int error = mt_heed(sched, 1);
     if (error)
         return error;
     if (deadline == 0 || atomic_load(word) != expected) {
         error = atomic_load(word) == expected ? MT_ETIMEDOUT : MT_EEMPTY;
-        mt_tick(sched);
+        mt_spend(sched, 1);
         return error;
     }
     struct bucket *bucket = bucket_of(word);

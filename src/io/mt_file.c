@@ -72,11 +72,8 @@ call_without_waiting(const struct transfer *one, bool *is_able)
 static void
 charge(struct mt_sched *sched, size_t size)
 {
-    size_t calls = size / CALL_SIZE;
-    if (calls >= sched->budget)
-        calls = sched->budget - 1;
-    sched->budget -= (uint32_t)calls;
-    mt_tick(sched);
+    size_t calls = 1 + size / CALL_SIZE;
+    mt_spend(sched, calls < MT_BUDGET ? (uint32_t)calls : MT_BUDGET);
 }
 
 /* ---- streams ---- */

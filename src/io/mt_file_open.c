@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 enum {
-    OPEN_CALLS = 64,                     /* an open counts as so many calls that went ahead at once */
+    OPEN_COST = 64,                      /* of one that went ahead at once */
     FIRST_PAUSE = 1000 * 1000,           /* ns between two looks at a FIFO */
     LONGEST_PAUSE = 50 * 1000 * 1000
 };
@@ -221,10 +221,8 @@ mt_file_open(struct mt_files *files, const char *path, int flags, mode_t mode)
     int fd = files->is_forced ? mt_error_from_errno(EAGAIN) : open_at_once(path, flags);
     if (fd >= 0) {
         mt_io_forget(sched, fd);
-        if (!mt_files_is_direct(files)) {
-            sched->budget -= sched->budget > OPEN_CALLS ? OPEN_CALLS : sched->budget - 1;
-            mt_tick(sched);
-        }
+        if (!mt_files_is_direct(files))
+            mt_spend(sched, OPEN_COST);
         return fd;
     }
     if (mt_error_errno(fd) == EAGAIN) {

@@ -40,7 +40,7 @@ begin(struct mt_sched *sched, int fd, int events, mt_time timeout)
 static inline int
 heed(const struct call *call)
 {
-    return call->timeout ? mt_heed(call->sched) : 0;
+    return call->timeout ? mt_heed(call->sched, MT_SOCKET_COST) : 0;
 }
 
 static mt_time
@@ -75,7 +75,7 @@ static inline void
 after_success(const struct call *call)
 {
     if (!call->has_waited)
-        mt_tick(call->sched);
+        mt_spend(call->sched, MT_SOCKET_COST);
 }
 
 /* After each try, with what the system call returned. Returns whether to try again; else *result

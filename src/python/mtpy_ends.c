@@ -154,7 +154,7 @@ ends_next(PyObject *object)
     struct mtpy_sched *sched = mtpy_sched_get(mtpy_state_by_type(Py_TYPE(object)));
     if (!sched)
         return NULL;
-    int error = self->ended.count ? mt_heed(sched->core) : 0;
+    int error = self->ended.count ? mt_heed(sched->core, 1) : 0;
     while (!error && self->ended.count == 0) {
         if (self->left == 0)
             return NULL;
@@ -164,7 +164,7 @@ ends_next(PyObject *object)
         return mtpy_raise(error);
     self->left--;
     PyObject *thread = mt_ring_pop(&self->ended);
-    mt_tick(sched->core);
+    mt_spend(sched->core, 1);
     return thread;
 }
 

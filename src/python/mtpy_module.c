@@ -232,7 +232,7 @@ core_tick(PyObject *module, PyObject *unused)
     struct mtpy_sched *sched = mtpy_sched_get(mtpy_state_of(module));
     if (!sched)
         return NULL;
-    mt_tick(sched->core);
+    mt_spend(sched->core, 1);
     Py_RETURN_NONE;
 }
 

@@ -72,11 +72,11 @@ mtpy_pipe_put(struct mtpy_pipe *self, PyObject *item, mt_time timeout)
 {
     struct mt_pipe *core = &self->core;
     Py_INCREF(item);
-    int error = mt_heed(core->sched);
+    int error = mt_heed(core->sched, 1);
     if (MT_LIKELY(error == 0))
         error = mt_pipe_try_put(core, item);
     if (MT_LIKELY(error == 0)) {
-        mt_tick(core->sched);
+        mt_spend(core->sched, 1);
         return 0;
     }
     if (error == MT_EFULL) {
@@ -97,11 +97,11 @@ mtpy_pipe_take(struct mtpy_pipe *self, PyObject **item, mt_time timeout)
 {
     struct mt_pipe *core = &self->core;
     void *value = NULL;
-    int error = mt_heed(core->sched);
+    int error = mt_heed(core->sched, 1);
     if (MT_LIKELY(error == 0))
         error = mt_pipe_try_take(core, &value);
     if (MT_LIKELY(error == 0)) {
-        mt_tick(core->sched);
+        mt_spend(core->sched, 1);
     } else if (error == MT_EEMPTY) {
         if (timeout == 0)
             return MT_ETIMEDOUT;

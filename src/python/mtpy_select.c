@@ -348,7 +348,7 @@ run_selection(struct selection *selection, mt_time timeout)
     struct mtpy_sched *sched = selection->sched;
     PyObject *value = NULL;
     Py_ssize_t index = 0;
-    int error = mt_heed(sched->core);
+    int error = mt_heed(sched->core, 1);
     if (error)
         return mtpy_raise(error);
     /* An xorshift generator (Marsaglia, 2003) picks where to begin. */
@@ -365,7 +365,7 @@ run_selection(struct selection *selection, mt_time timeout)
     if (is_ready < 0)
         return NULL;
     if (is_ready) {
-        mt_tick(sched->core);
+        mt_spend(sched->core, 1);
     } else if (timeout == 0) {
         return mtpy_raise(MT_ETIMEDOUT);
     } else {

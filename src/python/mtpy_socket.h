@@ -110,7 +110,7 @@ mtpy_reading_begin(struct mtpy_reading *reading, struct mtpy_socket *self, int f
 {
     int error = mtpy_reading_init(reading, self, flags);
     if (MT_LIKELY(!error && reading->may_wait)) {
-        error = mt_heed(reading->sched->core);
+        error = mt_heed(reading->sched->core, MT_SOCKET_COST);
         if (MT_UNLIKELY(!error && self->readers > 0))
             error = mtpy_socket_wait(self, reading->sched, MT_FD_READ, &reading->deadline);
     }

@@ -71,7 +71,7 @@ finish_bytes(struct mtpy_reading *reading, PyObject *bytes, const char *buffer, 
     else
         bytes = PyBytes_FromStringAndSize(buffer, count);
     if (MT_LIKELY(bytes != NULL)) /* nobody else is to meet the exception */
-        mt_tick(reading->sched->core); /* not before: others use the block, too */
+        mt_spend(reading->sched->core, MT_SOCKET_COST); /* not before: others use the block, too */
     return bytes;
 }
 
@@ -208,7 +208,7 @@ receive_into(struct mtpy_socket *self, void *buffer, size_t size, int flags)
     while (!error) {
         ssize_t count = recv(self->fd, buffer, size, flags | MSG_DONTWAIT);
         if (MT_LIKELY(count >= 0)) {
-            mt_tick(reading.sched->core);
+            mt_spend(reading.sched->core, MT_SOCKET_COST);
             return count;
         }
         error = mtpy_reading_failed(&reading, errno);
@@ -242,7 +242,7 @@ receive_from_into(struct mtpy_socket *self, void *buffer, size_t size, int flags
         ssize_t count = recvfrom(self->fd, buffer, size, flags | MSG_DONTWAIT,
                                  (struct sockaddr *)&address->storage, &address->size);
         if (count >= 0) {
-            mt_tick(reading.sched->core);
+            mt_spend(reading.sched->core, MT_SOCKET_COST);
             return count;
         }
         error = mtpy_reading_failed(&reading, errno);
@@ -297,7 +297,7 @@ socket_repeat(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
     int error = events == MT_FD_READ ? mtpy_reading_begin(&call, self, flags)
                                      : mtpy_reading_init(&call, self, flags);
     if (!error && events == MT_FD_WRITE && call.may_wait)
-        error = mt_heed(call.sched->core);
+        error = mt_heed(call.sched->core, MT_SOCKET_COST);
     PyObject *result = NULL;
     while (!error) {
         result = PyObject_CallObject(args[2], tuple);
@@ -310,7 +310,7 @@ socket_repeat(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
     if (error)
         return mtpy_raise(error);
     if (result)
-        mt_tick(call.sched->core);
+        mt_spend(call.sched->core, MT_SOCKET_COST);
     return result;
 }
 

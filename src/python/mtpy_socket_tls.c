@@ -40,7 +40,7 @@ socket_repeat_tls(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
     struct mtpy_reading call;
     int error = mtpy_reading_init(&call, self, 0);
     if (!error && call.may_wait) {
-        error = mt_heed(call.sched->core);
+        error = mt_heed(call.sched->core, MT_SOCKET_COST);
         /* Trying is dear: it fails by an exception. */
         if (!error && is_drained)
             error = mtpy_socket_wait(self, call.sched, MT_FD_READ, &call.deadline);
@@ -61,7 +61,7 @@ socket_repeat_tls(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
     if (error)
         return mtpy_raise(error);
     if (result)
-        mt_tick(call.sched->core);
+        mt_spend(call.sched->core, MT_SOCKET_COST);
     return result;
 }
 

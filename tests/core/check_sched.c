@@ -138,7 +138,7 @@ START_TEST(calls_that_go_ahead_give_way_after_a_bounded_run)
 {
     struct mt_test_thread *thread = mt_test_spawn(count_passes, NULL);
     for (int i = 0; i < 4 * MT_BUDGET; i++)
-        mt_tick(host.sched);
+        mt_spend(host.sched, 1 + (uint32_t)i % 16);
     ck_assert_int_ge(ticks_of_other, 4);
     mt_test_cancel(thread);
     mt_test_join(thread);

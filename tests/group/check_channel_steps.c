@@ -182,8 +182,8 @@ step_park(struct mt_wait *wait, mt_time deadline)
 #define mt_sched_post_end step_post_end
 #define mt_mailbox_drain step_drain
 #define mt_wait_park step_park
-#define mt_heed(sched) ((void)(sched), 0)
-#define mt_tick(sched) ((void)(sched))
+#define mt_heed(sched, cost) ((void)(sched), (void)(cost), 0)
+#define mt_spend(sched, cost) ((void)(sched), (void)(cost))
 #include "group/mt_channel.c"
 #undef mt_mailbox_drain
 #undef pthread_mutex_lock

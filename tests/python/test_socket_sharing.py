@@ -83,14 +83,12 @@ def test_reader_and_writer_of_one_socket(tcp):
 
 
 def test_always_ready_data_starves_nobody(pair):
-    """After a bounded run of calls that need not wait the caller gives way all the same."""
+    """After a bounded run of calls that need not wait, 32, the caller gives way all the same."""
     turns = []
     spawn(turns.append, 1)
-    for _ in range(2000):
+    for _ in range(16):
         pair[0].send(b"x")
         pair[1].recv(1)
-        if turns:
-            break
     assert turns
 
 
@@ -100,7 +98,7 @@ def test_ready_call_goes_ahead_without_a_switch(pair):
     micro_pipe().put(1)
     if ran:
         pytest.skip("a stress build yields at every call")
-    for _ in range(20):
+    for _ in range(7):
         pair[0].sendall(b"x")
         assert pair[1].recv(65536) == b"x"
     assert not ran
