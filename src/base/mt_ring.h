@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A growing FIFO of pointers that it does not own. A ring of one costs no allocation. */
+/* A growing FIFO of pointers that it does not own. A ring of one costs no allocation, and one that a burst
+   has made large gives its memory back when it is empty again. */
 #ifndef MT_RING_H
 #define MT_RING_H
 
@@ -41,6 +42,8 @@ mt_ring_push(struct mt_ring *ring, void *value)
     return 0;
 }
 
+enum { MT_RING_KEPT = 4096 }; /* the most slots that an empty ring keeps */
+
 /* The oldest; the ring must not be empty. */
 static inline void *
 mt_ring_pop(struct mt_ring *ring)
@@ -48,7 +51,8 @@ mt_ring_pop(struct mt_ring *ring)
     assert(ring->count > 0);
     void *value = ring->slots[ring->first];
     ring->first = (ring->first + 1) & ring->mask;
-    ring->count--;
+    if (--ring->count == 0 && MT_UNLIKELY(ring->mask >= MT_RING_KEPT))
+        mt_ring_fini(ring);
     return value;
 }
 

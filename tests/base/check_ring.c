@@ -95,6 +95,32 @@ START_TEST(fini_readies_it_for_use_again)
 }
 END_TEST
 
+/* Whether a ring through which so many went at once has kept its slots. */
+static bool
+keeps_slots_of(size_t count)
+{
+    struct mt_ring ring;
+    mt_ring_init(&ring);
+    for (uintptr_t i = 0; i < count; i++)
+        ck_assert_int_eq(mt_ring_push(&ring, value(i)), 0);
+    for (uintptr_t i = 0; i < count; i++) {
+        ck_assert_ptr_ne(ring.slots, &ring.single);
+        ck_assert_ptr_eq(mt_ring_pop(&ring), value(i));
+    }
+    bool keeps = ring.slots != &ring.single;
+    ck_assert_int_eq(mt_ring_push(&ring, value(7)), 0);
+    ck_assert_ptr_eq(mt_ring_pop(&ring), value(7));
+    mt_ring_fini(&ring);
+    return keeps;
+}
+
+START_TEST(large_ring_that_is_empty_again_gives_its_slots_back)
+{
+    ck_assert(keeps_slots_of(MT_RING_KEPT));
+    ck_assert(!keeps_slots_of(MT_RING_KEPT + 1));
+}
+END_TEST
+
 START_TEST(rings_exchange_what_is_inside)
 {
     for (size_t of_a = 0; of_a < 4; of_a++) {
@@ -134,6 +160,7 @@ check_suite(void)
     tcase_add_test(tests, one_value_costs_no_allocation);
     tcase_add_test(tests, failed_growth_changes_nothing);
     tcase_add_test(tests, fini_readies_it_for_use_again);
+    tcase_add_test(tests, large_ring_that_is_empty_again_gives_its_slots_back);
     tcase_add_test(tests, rings_exchange_what_is_inside);
     suite_add_tcase(suite, tests);
     return suite;
