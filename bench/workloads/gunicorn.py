@@ -2,8 +2,8 @@
 """gunicorn: the same application by our worker class and by gevent's."""
 
 TITLE = "gunicorn: CPU time of the worker process, one request"
-NOTE = ("One worker, connections kept alive, an application that returns 64 bytes. Five sixths of it are gunicorn's own "
-        "parsing and writing in Python, the same for both. The names are the number of connections.")
+NOTE = ("One worker, connections kept alive, an application that returns 64 bytes. Most of it is gunicorn's own "
+        "parsing and writing in Python. The names are the number of connections.")
 UNIT = "µs"
 KIND = "wsgi"
 CASES = {"50": {"size": 64, "connections": 50}}
