@@ -14,6 +14,10 @@ typedef int64_t mt_time; /* nanoseconds on the monotonic clock, or a span of the
 #define MT_SECOND ((mt_time)1000000000)
 #define MT_MILLISECOND ((mt_time)1000000)
 
+#ifndef MT_STRESS
+#define MT_STRESS 0 /* 1: every call that goes ahead at once gives way (configure --enable-stress) */
+#endif
+
 #define MT_LIKELY(x) __builtin_expect(!!(x), 1)
 #define MT_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define MT_NOINLINE __attribute__((noinline))

@@ -184,10 +184,8 @@ mt_sched_deadline(struct mt_sched *sched, mt_time timeout);
 static inline int
 mt_heed(struct mt_sched *sched, uint32_t cost)
 {
-#ifndef MT_STRESS
-    if (MT_LIKELY(sched->budget > cost))
+    if (!MT_STRESS && MT_LIKELY(sched->budget > cost))
         return 0;
-#endif
     return sched->current->is_pending ? sched->hooks->check(sched, sched->current) : 0;
 }
 
@@ -211,12 +209,10 @@ mt_sched_goes_on(const struct mt_sched *sched, uint64_t progress)
 static inline void
 mt_spend(struct mt_sched *sched, uint32_t cost)
 {
-#ifndef MT_STRESS
-    if (MT_LIKELY(sched->budget > cost)) {
+    if (!MT_STRESS && MT_LIKELY(sched->budget > cost)) {
         sched->budget -= cost;
         return;
     }
-#endif
     mt_sched_pass(sched);
 }
 

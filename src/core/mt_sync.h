@@ -17,12 +17,10 @@
 static inline int
 mt_sync_turn(struct mt_sched *sched)
 {
-#ifndef MT_STRESS
-    if (MT_LIKELY(sched->budget > 1)) {
+    if (!MT_STRESS && MT_LIKELY(sched->budget > 1)) {
         sched->budget--;
         return 0;
     }
-#endif
     return mt_sched_yield(sched);
 }
 
