@@ -165,6 +165,7 @@ def answer_of(answers: _core.RecvChannel, end: float) -> str:
 def ask(worker: Any) -> _core.RecvChannel:
     """Ask an interpreter for its lines; the channel for its answer."""
     answers, reply = _core.create_channel()
+    _core._forget_calls()  # else the one that is the last of its turn would let others run
     with reply, contextlib.suppress(_core.PipeClosed, ValueError):  # closed meanwhile
         worker.requests().send_nowait(("dump", reply, None))
     return answers

@@ -236,6 +236,18 @@ core_tick(PyObject *module, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+/* The next call that goes ahead at once does not give way, whatever has gone ahead before. */
+static PyObject *
+core_forget_calls(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    struct mtpy_sched *sched = mtpy_sched_get(mtpy_state_of(module));
+    if (!sched)
+        return NULL;
+    sched->core->budget = MT_BUDGET;
+    Py_RETURN_NONE;
+}
+
 /* Raise what is pending for the running micro-thread, in a call that has nothing to wait for. */
 static PyObject *
 core_heed(PyObject *module, PyObject *unused)
@@ -334,6 +346,7 @@ static PyMethodDef module_methods[] = {
     {"_forget_fd", CAST(core_forget_fd), METH_O, NULL},
     {"_expect_wake", CAST(core_expect_wake), METH_O, NULL},
     {"_tick", CAST(core_tick), METH_NOARGS, NULL},
+    {"_forget_calls", CAST(core_forget_calls), METH_NOARGS, NULL},
     {"_heed", CAST(core_heed), METH_NOARGS, NULL},
     {"_keep_running_loop", mtpy_loop_keep, METH_VARARGS, NULL},
     {"_mark_service_thread", CAST(core_mark_service_thread), METH_NOARGS, NULL},

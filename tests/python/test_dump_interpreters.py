@@ -89,3 +89,20 @@ assert "in stay_there" in dumped() and (not ran or is_stress)
 patch.undo()
 print("ok")
 """)
+
+
+def test_dump_lets_nobody_run_however_many_calls_went_ahead_before():
+    check_script(START + """
+from microthread import _seeing
+_seeing.PATIENCE = 50  # the machine may be slow
+pipe = microthread.micro_pipe()
+for count in range(250, 258):  # the 256th gives way
+    microthread.sleep(0)
+    ran.clear()
+    for number in range(count):
+        pipe.put(number)
+    spawn(ran.append, 1)
+    dumped()
+    assert not ran or is_stress, count
+print("ok")
+""")
