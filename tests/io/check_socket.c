@@ -13,7 +13,10 @@
 
 #define SYSTEM(name) mt_error_from_errno(name)
 
-enum { MUCH = 4 * 1024 * 1024 }; /* more than any socket buffer holds */
+enum {
+    BUFFER = 64 * 1024,    /* of each socket: what a system gives by itself may be much */
+    MUCH = 4 * 1024 * 1024 /* more than that holds */
+};
 
 static int ends[2]; /* a stream between two kept descriptors */
 
@@ -23,6 +26,8 @@ setup(void)
     signal(SIGPIPE, SIG_IGN);
     mt_test_open(&mt_reactor_ev);
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(setsockopt(ends[i], SOL_SOCKET, SO_SNDBUF, &(int){BUFFER}, sizeof(int)), 0);
 }
 
 static void

@@ -339,7 +339,7 @@ def test_one_that_computes_instead_of_leaving_is_named():
         compute(0.3)"""))
     assert done.returncode == 0 and done.stdout == "ok\n"
     assert "exit waits for micro-thread cook (id " in done.stderr and "in cook\n" in done.stderr
-    assert done.stderr.count("exit waits") == 1  # once for each time that it keeps the loop
+    assert done.stderr.count("for micro-thread cook") == 1  # once for each time that it keeps the loop
 
 
 def test_one_that_leaves_in_time_is_not_named():

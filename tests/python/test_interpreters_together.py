@@ -120,12 +120,16 @@ with condition:
 
 def test_spread_group_runs_its_members_elsewhere_and_keeps_the_interpreters():
     check("""
-def where(_):
+def where(memory, n):
     from microthread.interpreters import get_current
+    memory.add(0, 1)
+    while memory.load(0) < 2:  # or it may have answered before the next member is given away
+        sleep(0.001)
     return get_current().id
 for _ in range(2):
+    memory = SharedBuffer(8)
     with Group(interpreters=2) as group:
-        found = set(group.map(where, range(10)))
+        found = set(group.map(where, [memory] * 10, range(10)))
     assert found == {1, 2}, found
 with Group(1, interpreters=1) as group:
     assert group.limit == 1 and isinstance(group, Group)

@@ -13,10 +13,12 @@ START = """
     def kill(number, seconds=0.01):
         spawn(lambda: (sleep(seconds), os.kill(os.getpid(), number)))
     def kill_from_elsewhere(number, seconds=0.01):
-        # Not before the main micro-thread waits.
+        # Not before the main micro-thread waits and this OS thread sleeps: handlers run in whoever runs.
         pid, (reader, writer) = os.getpid(), os.pipe()
         if not os.fork():
             os.read(reader, 1)
+            while open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "S":
+                pass
             os.kill(pid, number)
             os._exit(0)
         spawn(lambda: (sleep(seconds), os.write(writer, b"x")))

@@ -186,13 +186,12 @@ def test_two_that_import_different_modules_at_once(modules):
     assert [thread.wait().x for thread in some] == [1, 1]
 
 
-def how_import_ends(name, ends):
+def how_import_ends(name):
     try:
         __import__(name)
     except ZeroDivisionError:
-        ends.append("raised")
-    else:
-        ends.append("gave the module")
+        return "raised"
+    return "gave the module"
 
 
 def waits_for_an_import(os_thread):
@@ -215,9 +214,12 @@ def test_failed_import_ends_as_with_os_threads_and_can_be_tried_again(modules):
     (modules / "broken_slowly.py").write_text(
         "import gate\ngate.is_reached.set()\ngate.opens.wait()\n1 / 0\n")
     (modules / "broken.py").write_text("import microthread\nmicrothread.sleep(0.002)\n1 / 0\n")
-    expected, ends = [], []
-    others = [threading.Thread(target=how_import_ends, args=("broken_slowly", expected))
-              for _ in range(2)]
+    expected = [None, None]  # of the one that loads it and of the one that waits, whoever ends first
+
+    def load_slowly(place):
+        expected[place] = how_import_ends("broken_slowly")
+
+    others = [threading.Thread(target=load_slowly, args=(place,)) for place in range(2)]
     others[0].start()
     gate.is_reached.wait()
     others[1].start()
@@ -226,12 +228,8 @@ def test_failed_import_ends_as_with_os_threads_and_can_be_tried_again(modules):
     gate.opens.set()
     for other in others:
         other.join()
-    for thread in [spawn(how_import_ends, "broken", ends) for _ in range(2)]:
-        thread.wait()
-    assert ends == expected
-    again = []
-    how_import_ends("broken", again)
-    assert again == ["raised"]
+    assert [thread.wait() for thread in [spawn(how_import_ends, "broken") for _ in range(2)]] == expected
+    assert how_import_ends("broken") == "raised"
 
 
 def test_circular_imports_of_two_micro_threads_end(modules):

@@ -10,10 +10,6 @@ from microthread import parallel_map, sleep, spawn, threads
 from microthread.interpreters import *
 import interpreter_functions as functions
 
-def here(*args):
-    from microthread.interpreters import get_current
-    return (get_current().id, *args)
-
 def fails(error, call):
     try:
         call()
@@ -29,10 +25,19 @@ def check(body):
 
 def test_results_come_in_order_from_all_interpreters():
     check("""
+def here(memory, together, *args):
+    from microthread.interpreters import get_current
+    memory.add(0, 1)
+    while memory.load(0) < together:
+        sleep(0.001)  # the first one is busy until others have begun
+    return (get_current().id, *args)
 for limit in (None, 1, 3, 100):
-    found = parallel_map(here, range(30), "abcdefghijklmnopqrstuvwxyzabcdefg", limit=limit, interpreters=2)
+    together = 1 if limit == 1 else 2
+    found = parallel_map(here, [SharedBuffer(8)] * 30, [together] * 30, range(30),
+                         "abcdefghijklmnopqrstuvwxyzabcdefg", limit=limit, interpreters=2)
     assert [row[1:] for row in found] == list(zip(range(30), "abcdefghijklmnopqrstuvwxyzabcd"))
-    assert {row[0] for row in found} <= {1, 2} and (limit == 1 or len({row[0] for row in found}) == 2)
+    found = {row[0] for row in found}
+    assert found <= {1, 2} and len(found) >= together, found
 assert parallel_map(len, ["a", "bc"], interpreters=1) == [1, 2] and len(list_all()) == 3
 assert parallel_map(len, [], interpreters=2) == []
 assert parallel_map(functions.double, range(2000), limit=50, interpreters=2) == list(range(0, 4000, 2))

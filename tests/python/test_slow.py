@@ -155,8 +155,8 @@ def test_default_hook_prints_who_how_long_and_where():
     assert done.returncode == 0
     head, *stack = done.stderr.splitlines()
     assert re.fullmatch(r"micro-thread the slow one \(id 2\) has kept the loop for \d+\.\d{3} s:", head)
-    # From 3.13 on there is the line, too.
-    assert re.fullmatch(r'  File "<string>", line [45], in slow', stack[0])
+    # From 3.13 on there is the line, too. It is the first one if the machine stood still there.
+    assert re.fullmatch(r'  File "<string>", line [345], in slow', stack[0])
 
 
 def test_other_os_threads_loops_are_watched(reports):
@@ -390,16 +390,19 @@ def test_child_of_a_fork_is_watched_too():
 
 
 def test_set_by_the_hook_itself(reports):
+    main, told = current(), []
+
     def hook(args):
-        reports.append(args)
-        microthread.slow_threshold = None
+        if args.micro_thread is not main:  # which the machine may have stopped at any time
+            told.append(args)
+            microthread.slow_threshold = None
 
     def work():
         end = time.monotonic() + LIMIT
-        while not reports and time.monotonic() < end:
+        while not told and time.monotonic() < end:
             time.sleep(0.001)
 
     microthread.slow_hook = hook
     spawn(work).wait()
     spawn(time.sleep, LONG).wait()
-    assert len(reports) == 1
+    assert len(told) == 1

@@ -69,7 +69,7 @@ def test_throw_of_cancelled_counts_as_cancelled_once():
             sleep(10)
         sleep(0.001)
         log.append("went on")
-        sleep(10)
+        sleep(1000)
 
     thread = parked(work)
     thread.throw(Cancelled("x"))

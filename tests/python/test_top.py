@@ -3,17 +3,19 @@
 import contextlib
 import json
 import os
-import pty
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
 import microthread.top
 from microthread import _serving
+from file_support import open_pty
 from support import check_script, child_environment
 
 PROGRAM = """
@@ -37,11 +39,11 @@ sys.stdin.read()
 @pytest.fixture
 def runtime(tmp_path, monkeypatch):
     """A folder for sockets that is this test's own, here and in children."""
-    folder = tmp_path / "run"
-    folder.mkdir(0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
-    monkeypatch.delenv("MICROTHREAD_TOP", raising=False)
-    return folder
+    with tempfile.TemporaryDirectory() as folder:  # not tmp_path: a socket's name is short
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        monkeypatch.setenv("TMPDIR", str(tmp_path))  # where sockets of others may be, left by the dead
+        monkeypatch.delenv("MICROTHREAD_TOP", raising=False)
+        yield Path(folder)
 
 
 @contextlib.contextmanager
@@ -121,7 +123,7 @@ microthread.yield_now(); """) as child:
 
 def test_terminal_gets_a_live_table_until_the_process_ends(runtime):
     with program("microthread.serve_top()") as child:
-        ours, theirs = pty.openpty()
+        ours, theirs = open_pty()
         viewer = subprocess.Popen([sys.executable, "-m", "microthread.top", "--interval", "0.05",
                                    str(child.pid)], stdout=theirs, stderr=subprocess.PIPE, text=True,
                                   env=child_environment())

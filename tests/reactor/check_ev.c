@@ -137,8 +137,8 @@ START_TEST(writer_parks_until_there_is_room)
     struct wait wait = {.fd = ends[1], .events = MT_FD_WRITE, .is_kept = _i};
     struct mt_test_thread *thread = park(&wait);
     ck_assert_int_eq(wait.result, 1);
-    for (int i = 0; i < 8; i++)
-        ck_assert_int_eq(read(ends[0], block, sizeof block), sizeof block);
+    while (read(ends[0], block, sizeof block) > 0) /* whatever the kernel lets it hold */
+        ;
     mt_test_join(thread);
     ck_assert_int_eq(wait.result, 0);
     mt_test_close();

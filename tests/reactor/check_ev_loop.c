@@ -282,6 +282,7 @@ static int
 fork_in_handler(const struct mt_wait *wait)
 {
     (void)wait;
+    host.on_interrupt = NULL; /* a poll that ends for nothing is an interruption, too */
     child_of_handler = fork();
     if (child_of_handler == 0) {
         require(mt_sched_after_fork(host.sched, abandon) == 0);
