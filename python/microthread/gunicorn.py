@@ -52,26 +52,29 @@ class _Response(wsgi.Response):
 
 def _remember_date(http_date: Callable[..., str]) -> Callable[..., str]:
     """The same function, which makes the text of the present once a second."""
-    second, text = 0, ""
+    known = (0, "")  # one object, so that OS threads find them together
 
     def remembered(timestamp: float | None = None) -> str:
-        nonlocal second, text
+        nonlocal known
         if timestamp is not None:
             return http_date(timestamp)
         now = int(time())
+        second, text = known
         if now != second:
-            second, text = now, http_date(now)
+            text = http_date(now)
+            known = (now, text)
         return text
 
     return remembered
 
 
 def _quicken() -> None:
-    """What gunicorn makes anew at each request, once: for the worker's process."""
+    """Have gunicorn, in this process, make once what it makes anew at each request."""
     wsgi.Response = _Response
     util.http_date = _remember_date(util.http_date)
-    if hasattr(message, "ipaddress"):
-        message.ipaddress = SimpleNamespace(ip_address=lru_cache(1024)(message.ipaddress.ip_address))
+    if hasattr(message, "ipaddress"):  # not in gunicorn 23
+        names = vars(message.ipaddress)
+        message.ipaddress = SimpleNamespace(**names | {"ip_address": lru_cache(1024)(names["ip_address"])})
 
 
 def _keep_settings_at_hand(config: Any) -> None:
