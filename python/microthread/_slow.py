@@ -76,12 +76,18 @@ class Watcher:
     def set(self, threshold: float | None) -> None:
         """Begin, change or end watching."""
         watch = None if threshold is None else _core._Watch(threshold)
+        old_watch, old_threshold = self.watch, self.threshold
+        self.watch, self.threshold = watch, threshold  # first: a report's hook may set it anew
         if watch is not None:
             import traceback  # noqa: F401 - not in the first report, which would come late
 
-            self.helper.run(lambda: watch_loops(watch))
-        self.stop()
-        self.watch, self.threshold = watch, threshold
+            try:
+                self.helper.run(lambda: watch_loops(watch))
+            except BaseException:
+                self.watch, self.threshold = old_watch, old_threshold
+                raise
+        if old_watch is not None:
+            old_watch.stop()
 
     def stop(self) -> None:
         if self.watch is not None:

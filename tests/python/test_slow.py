@@ -8,7 +8,7 @@ import time
 import pytest
 
 import microthread
-from microthread import current, micro_thread, sleep, spawn, threads, yield_now
+from microthread import _slow, current, micro_thread, sleep, spawn, threads, yield_now
 from support import check_script, run_script
 
 THRESHOLD = 0.02
@@ -406,3 +406,34 @@ def test_set_by_the_hook_itself(reports):
     spawn(work).wait()
     spawn(time.sleep, LONG).wait()
     assert len(told) == 1
+
+
+def test_set_by_the_hook_while_it_is_being_set(monkeypatch):
+    told = threading.Event()
+
+    def hook(args):
+        microthread.slow_threshold = None
+        told.set()
+
+    def run_and_stand_still(fn):
+        run(fn)
+        assert told.wait(LIMIT)
+
+    run = _slow.watcher.helper.run
+    monkeypatch.setattr(_slow.watcher.helper, "run", run_and_stand_still)
+    monkeypatch.setattr(microthread, "slow_hook", hook)
+    microthread.slow_threshold = THRESHOLD
+    assert microthread.slow_threshold is None
+
+
+def test_threshold_that_cannot_be_watched_changes_nothing(reports, monkeypatch):
+    def fail(fn):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_slow.watcher.helper, "run", fail)
+        with pytest.raises(RuntimeError, match="can't start"):
+            microthread.slow_threshold = 50
+    assert microthread.slow_threshold == THRESHOLD
+    spawn(hog, reports).wait()
+    assert reports
