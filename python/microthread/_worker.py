@@ -39,7 +39,7 @@ def serve() -> None:
 def _take_requests(worker, requests):
     """Begin what is asked for. What cannot be begun is answered with the reason; others go on."""
     try:
-        for kind, reply, parcel in requests:
+        for kind, reply, parcel in _received(requests):
             try:
                 _take_request(worker, kind, reply, parcel)
             except Exception as exception:
@@ -49,6 +49,17 @@ def _take_requests(worker, requests):
     except ValueError:
         if not requests.closed:  # which it is when a request came just before the end
             raise
+
+
+def _received(requests):
+    """What comes. One for which there is no memory is lost: its asker hears that no answer will come."""
+    while True:
+        try:
+            yield next(requests)
+        except StopIteration:
+            return
+        except MemoryError:
+            _core.sleep(0.01)  # until others have given some back
 
 
 def _take_request(worker, kind, reply, parcel):

@@ -172,3 +172,27 @@ assert one.call(functions.double, 4) == 8
 one.close()
 print("ok")
 """, timeout=60)
+
+
+def test_request_that_cannot_be_received_is_lost_alone():
+    check_script(START + """
+one = create()
+one.run('''
+import builtins
+import microthread._worker as worker
+def next(requests):
+    del worker.next
+    builtins.next(requests)  # the message is gone, and with it the way back
+    raise MemoryError
+worker.next = next
+''')
+assert one.call(functions.double, 1) == 2  # it was waited for already
+try:
+    one.call(functions.double, 2)
+except InterpreterClosed:
+    pass
+else:
+    raise AssertionError("it was answered")
+assert one.call(functions.double, 3) == 6
+print("ok")
+""")
