@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from gunicorn import util
-from gunicorn.http import message, wsgi
+from gunicorn.http import message, parser, wsgi
 from gunicorn.workers.base_async import AsyncWorker
 
 from microthread import BoundedSemaphore, Event, _core, move_on_after, patch, sleep, spawn
@@ -68,11 +68,25 @@ def _remember_date(http_date: Callable[..., str]) -> Callable[..., str]:
     return remembered
 
 
+def _skip_empty_body(finish_body: Callable[..., bool]) -> Callable[..., bool]:
+    """The same method, which asks for the rest of a request's body only where there may be one."""
+
+    def finish(self: Any, *args: Any, **kwargs: Any) -> bool:
+        body = self.mesg and self.mesg.body
+        if body and not getattr(body, "failed", False) and getattr(body.reader, "length", None) == 0:
+            return True
+        return finish_body(self, *args, **kwargs)
+
+    return finish
+
+
 def _quicken() -> None:
     """Have gunicorn, in this process, make once what it makes anew at each request."""
     wsgi.Response = _Response
     util.http_date = _remember_date(util.http_date)
-    if hasattr(message, "ipaddress"):  # not in gunicorn 23
+    if hasattr(parser.Parser, "finish_body"):  # neither in gunicorn 23
+        parser.Parser.finish_body = _skip_empty_body(parser.Parser.finish_body)
+    if hasattr(message, "ipaddress"):
         names = vars(message.ipaddress)
         message.ipaddress = SimpleNamespace(**names | {"ip_address": lru_cache(1024)(names["ip_address"])})
 

@@ -155,6 +155,18 @@ def test_connection_is_kept_alive_and_request_bodies_arrive(serve):
     assert server.stop() == 0
 
 
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_body_that_the_application_leaves_unread_is_skipped(serve, is_chunked):
+    server = serve()
+    with contextlib.closing(server.connect()) as connection:
+        for number in range(3):
+            body = b"GET /boom HTTP/1.1\r\n\r\n" * 1000 * number
+            connection.request("POST", f"/{number}", iter([body]) if is_chunked else body, encode_chunked=is_chunked,
+                               headers={"Transfer-Encoding": "chunked"} if is_chunked else {})
+            assert connection.getresponse().read().endswith(b" /%d" % number)
+    assert server.stop() == 0
+
+
 def test_failing_application_gives_500_and_the_worker_goes_on(serve):
     server = serve()
     assert server.get("/boom")[0] == 500

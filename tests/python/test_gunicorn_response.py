@@ -96,3 +96,26 @@ def test_date_is_made_once_a_second(monkeypatch):
     assert date(0) == "Thu, 01 Jan 1970 00:00:00 GMT"
     clock[0] -= 3600  # it was set back
     assert date() == email.utils.formatdate(clock[0], usegmt=True)
+
+
+def parser_after(**body):
+    return SimpleNamespace(mesg=SimpleNamespace(body=SimpleNamespace(**body)))
+
+
+@pytest.mark.parametrize("one, is_asked", [
+    (parser_after(reader=SimpleNamespace(length=0)), False),
+    (parser_after(reader=SimpleNamespace(length=0), failed=False), False),
+    (parser_after(reader=SimpleNamespace(length=0), failed=True), True),
+    (parser_after(reader=SimpleNamespace(length=5)), True),
+    (parser_after(reader=SimpleNamespace()), True),  # chunks
+    (SimpleNamespace(mesg=None), True),
+])
+def test_rest_of_a_body_is_asked_for_only_where_there_may_be_one(one, is_asked):
+    asked = []
+
+    def finish_body(self, deadline=None):
+        asked.append(deadline)
+        return "as it says"
+
+    assert gunicorn._skip_empty_body(finish_body)(one, deadline=3) == ("as it says" if is_asked else True)
+    assert asked == [3] * is_asked
