@@ -24,7 +24,7 @@ from microthread import BoundedSemaphore, Event, _core, move_on_after, patch, sl
 from microthread import socket as _socket
 
 _BEAT = 1.0  # seconds between two signs of life to gunicorn's master
-_JOINED_SIZE = 65536  # bytes: up to here a copy costs less than a system call
+_JOINED_SIZE = 65536  # bytes; a larger first piece is not copied to go out with the head
 
 
 class _Pieces(list):
