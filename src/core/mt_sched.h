@@ -100,10 +100,7 @@ struct mt_sched_config {
     uint64_t first_id;   /* the main micro-thread's; the others count on from it */
 };
 
-enum {
-    MT_BUDGET = 256,    /* so much may go ahead at once before the caller gives way; a plain call is 1 */
-    MT_SOCKET_COST = 8  /* a call of a socket: the kernel works, and the program around it computes */
-};
+enum { MT_BUDGET = 256 }; /* so much may go ahead at once before the caller gives way; a plain call is 1 */
 
 /* A scheduler for the calling OS thread, with `main` as its running micro-thread.
    Returns 0, MT_ENOMEM or an error of the reactor's open. */

@@ -18,6 +18,8 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+enum { MT_SOCKET_COST = 8 }; /* for mt_spend(): the kernel works, and the program around it computes */
+
 /* With MSG_WAITALL and no time limit a stream is read until `size` bytes have come or it ends or
    fails, as on a blocking socket; what had come by then is returned, but lost when the wait is
    cancelled. */

@@ -9,6 +9,7 @@
 #ifndef MTPY_SOCKET_H
 #define MTPY_SOCKET_H
 
+#include "io/mt_socket.h"
 #include "python/mtpy_state.h"
 
 #include <errno.h>
